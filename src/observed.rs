@@ -1,0 +1,174 @@
+//! What is there now, in our own types. Adapters fill it in; plans read it.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use serde::Serialize;
+
+use crate::name::ImageRef;
+use crate::stack::spec::{
+    LABEL_CONFIG, LABEL_ROLE, LABEL_SITE, LABEL_SITE_ID, MountSource, PublishedPort, Restart, Role,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    Docker,
+    Podman,
+}
+
+impl std::fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            EngineKind::Docker => "Docker",
+            EngineKind::Podman => "Podman",
+        })
+    }
+}
+
+/// The engine that answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EngineInfo {
+    pub kind: EngineKind,
+    pub version: String,
+    /// The API version that was negotiated.
+    pub api: String,
+    /// Where it was reached, such as `unix:///var/run/docker.sock`.
+    pub endpoint: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Image {
+    /// `sha256:…` of the image configuration.
+    pub id: String,
+    /// `repository@sha256:…` under which a registry knows it; empty for an image built here.
+    pub repo_digests: Vec<String>,
+    pub env: BTreeMap<String, String>,
+    /// Bytes.
+    pub size: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Volume {
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Network {
+    pub id: String,
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    /// CIDR texts as the engine gives them.
+    pub subnets: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    Created,
+    Running,
+    Paused,
+    Restarting,
+    Exited,
+    /// Anything else the engine may say (removing, dead, stopping).
+    Other,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mounted {
+    pub source: MountSource,
+    pub target: String,
+    pub read_only: bool,
+}
+
+/// How a container is connected now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Connected {
+    None,
+    /// In the namespace of the container with this id.
+    Container(String),
+    /// Networks by name, with the address where there is one. A stopped container may have none.
+    Networks(BTreeMap<String, Option<Ipv4Addr>>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Container {
+    pub id: String,
+    /// Without the leading slash.
+    pub name: String,
+    /// The image reference it was made from, as the engine tells it.
+    pub image: String,
+    pub image_id: String,
+    pub labels: BTreeMap<String, String>,
+    pub state: RunState,
+    pub exit_code: Option<i64>,
+    /// Restarts that the engine made by itself since it was started.
+    pub restart_count: u64,
+    /// RFC 3339, as the engine tells it; `None` when it never ran.
+    pub started_at: Option<String>,
+    pub mounts: Vec<Mounted>,
+    pub connected: Connected,
+    pub ports: Vec<PublishedPort>,
+    pub restart: Restart,
+}
+
+/// One line of `docker ps --all`: every container of the host, ours or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ContainerSummary {
+    pub id: String,
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    pub running: bool,
+    /// Ports it has taken on the host.
+    pub host_ports: Vec<u16>,
+}
+
+/// What carries our labels.
+pub trait Labelled {
+    fn labels(&self) -> &BTreeMap<String, String>;
+
+    fn site(&self) -> Option<&str> {
+        self.labels().get(LABEL_SITE).map(String::as_str)
+    }
+
+    fn site_id(&self) -> Option<&str> {
+        self.labels().get(LABEL_SITE_ID).map(String::as_str)
+    }
+
+    fn role(&self) -> Option<Role> {
+        self.labels().get(LABEL_ROLE).and_then(|word| Role::from_word(word))
+    }
+
+    fn fingerprint(&self) -> Option<&str> {
+        self.labels().get(LABEL_CONFIG).map(String::as_str)
+    }
+}
+
+macro_rules! labelled {
+    ($($type:ty),*) => {$(
+        impl Labelled for $type {
+            fn labels(&self) -> &BTreeMap<String, String> {
+                &self.labels
+            }
+        }
+    )*};
+}
+labelled!(Volume, Network, Container, ContainerSummary);
+
+/// Everything about a site that a plan depends on, at one moment.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    pub engine: EngineInfo,
+    /// Images of the site file that are present, by reference.
+    pub images: BTreeMap<ImageRef, Image>,
+    /// Every volume of the host.
+    pub volumes: Vec<Volume>,
+    /// Every network of the host.
+    pub networks: Vec<Network>,
+    /// Every container of the host.
+    pub all_containers: Vec<ContainerSummary>,
+    /// The site's own containers in detail.
+    pub containers: Vec<Container>,
+}
