@@ -1,3 +1,370 @@
-//! From a [`Site`](crate::site::Site) to the volumes, networks, containers and files it needs.
+//! From a [`Site`] to the volumes, networks, containers and files it needs.
 
+pub mod fingerprint;
+pub mod names;
+pub mod sizing;
 pub mod spec;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use fingerprint::fingerprint;
+use names::Slot;
+use sizing::Sizing;
+use spec::{
+    Attachment, ContainerSpec, LABEL_CONFIG, LABEL_ROLE, LABEL_SITE, LABEL_SITE_ID, Mount, MountSource,
+    NetworkSpec, Owner, PublishedPort, Restart, Role, Subnet, VolumeSpec,
+};
+
+use crate::name::{ImageRef, Port};
+use crate::render::nginx_conf::{CONFIG_MOUNT, NginxConf, TLS_MOUNT};
+use crate::render::odoo_conf::{OdooConf, OdooSecrets, Purpose, SOCKET_DIRECTORY, odoo_conf};
+use crate::render::pg_hba::PG_HBA;
+use crate::site::Site;
+
+/// Seconds that a stopping container gets. PostgreSQL writes a checkpoint; Odoo ends its requests.
+pub const POSTGRES_GRACE: u32 = 120;
+pub const ODOO_GRACE: u32 = 60;
+pub const NGINX_GRACE: u32 = 30;
+pub const HOLDER_GRACE: u32 = 1;
+
+/// Directories of the site directory that containers see, relative to it.
+pub mod dirs {
+    pub const POSTGRES: &str = "generated/postgres";
+    pub const POSTGRES_SECRETS: &str = "secrets/postgres";
+    pub const NGINX: &str = "generated/nginx";
+    pub const TLS: &str = "secrets/tls";
+    /// One subdirectory a configuration of Odoo, named by fingerprint.
+    pub const ODOO: &str = "generated/odoo";
+}
+
+/// Files of the site directory, relative to it.
+pub mod files {
+    pub const PG_HBA: &str = "generated/postgres/pg_hba.conf";
+    pub const NGINX_CANDIDATE: &str = "generated/nginx/candidate/nginx.conf";
+    pub const NGINX_LIVE: &str = "generated/nginx/live/nginx.conf";
+}
+
+const POSTGRES_MOUNT: &str = "/etc/autoodoo/postgres";
+const POSTGRES_SECRETS_MOUNT: &str = "/run/secrets/autoodoo";
+const ODOO_CONF_MOUNT: &str = "/etc/odoo";
+const SHM_BYTES: u64 = 256 * 1024 * 1024;
+
+/// What a plan has chosen before the stack can be spelt out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    pub subnet: Subnet,
+    /// The generation of the data volumes in use.
+    pub generation: u32,
+    pub odoo_slot: Slot,
+    pub nginx_slot: Slot,
+    /// The certificate's directory under `secrets/tls`.
+    pub certificate: String,
+}
+
+/// What the stack is made from, besides the choice.
+pub struct Inputs<'a> {
+    pub site: &'a Site,
+    pub owner: &'a Owner,
+    pub sizing: &'a Sizing,
+    pub secrets: &'a OdooSecrets<'a>,
+}
+
+/// A container of Odoo and the configuration file it starts with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OdooContainer {
+    pub spec: ContainerSpec,
+    pub conf: OdooConf,
+    /// Relative to the site directory.
+    pub conf_directory: PathBuf,
+}
+
+/// The detailed target. All directories are relative to the site directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stack {
+    pub network: NetworkSpec,
+    pub db_volume: VolumeSpec,
+    pub web_volume: VolumeSpec,
+    pub socket_volume: VolumeSpec,
+    pub postgres: ContainerSpec,
+    pub odoo: OdooContainer,
+    pub cron: OdooContainer,
+    /// For `odoo …`, `shell` and for making the database.
+    pub command: OdooContainer,
+    pub front: ContainerSpec,
+    pub nginx: ContainerSpec,
+    pub nginx_conf: NginxConf,
+}
+
+/// Last octets of the fixed addresses. They are fixed so that a reboot, in whatever order the
+/// engine starts the containers, finds everybody where nginx looks for them.
+#[must_use]
+pub fn odoo_host(slot: Slot) -> u8 {
+    match slot {
+        Slot::A => 11,
+        Slot::B => 12,
+    }
+}
+/// The holder's address, at which nginx answers.
+#[must_use]
+pub fn front_address(subnet: Subnet) -> std::net::Ipv4Addr {
+    subnet.host(FRONT_HOST)
+}
+const FRONT_HOST: u8 = 10;
+const CRON_HOST: u8 = 13;
+
+/// Spells out the whole stack.
+#[must_use]
+pub fn stack(inputs: &Inputs<'_>, choice: &Choice) -> Stack {
+    let site = inputs.site;
+    let volume =
+        |name: String, role: &str| VolumeSpec { name, labels: labels(inputs.owner, role) };
+    Stack {
+        network: NetworkSpec {
+            name: names::network(&site.name),
+            labels: labels(inputs.owner, "network"),
+            subnet: choice.subnet,
+        },
+        db_volume: volume(names::db_volume(&site.name, choice.generation), "db"),
+        web_volume: volume(names::web_volume(&site.name, choice.generation), "web"),
+        socket_volume: volume(names::socket_volume(&site.name), "socket"),
+        postgres: postgres(inputs, choice),
+        odoo: odoo(inputs, choice, Purpose::Http),
+        cron: odoo(inputs, choice, Purpose::Cron),
+        command: odoo(inputs, choice, Purpose::Command),
+        front: front(inputs, choice),
+        nginx: nginx(inputs, choice),
+        nginx_conf: NginxConf {
+            names: site.names().cloned().collect(),
+            release: site.odoo.release,
+            odoo: choice.subnet.host(odoo_host(choice.odoo_slot)),
+            https: site.listen.https,
+            certificate: choice.certificate.clone(),
+        },
+    }
+}
+
+fn labels(owner: &Owner, role: &str) -> BTreeMap<String, String> {
+    [(LABEL_SITE, owner.site.as_str()), (LABEL_SITE_ID, &owner.site_id), (LABEL_ROLE, role)]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+}
+
+/// A container with nothing particular about it.
+fn plain(inputs: &Inputs<'_>, role: Role, name: String, image: &ImageRef) -> ContainerSpec {
+    ContainerSpec {
+        name,
+        role,
+        image: image.clone(),
+        entrypoint: Vec::new(),
+        command: Vec::new(),
+        env: BTreeMap::new(),
+        user: None,
+        labels: labels(inputs.owner, role.word()),
+        mounts: Vec::new(),
+        attachment: Attachment::None,
+        ports: Vec::new(),
+        restart: Restart::UnlessStopped,
+        stop_signal: None,
+        stop_grace: 10,
+        shm_bytes: None,
+        stdin: false,
+        tty: false,
+        auto_remove: false,
+    }
+}
+
+/// Writes the fingerprint into the label, last of all.
+fn sealed(mut spec: ContainerSpec, files: &[&str]) -> ContainerSpec {
+    let print = fingerprint(&spec, files);
+    spec.labels.insert(LABEL_CONFIG.to_owned(), print);
+    spec
+}
+
+fn volume_mount(name: String, target: &str) -> Mount {
+    Mount { source: MountSource::Volume(name), target: target.to_owned(), read_only: false }
+}
+
+fn read_only_directory(directory: impl Into<PathBuf>, target: &str) -> Mount {
+    Mount { source: MountSource::Directory(directory.into()), target: target.to_owned(), read_only: true }
+}
+
+/// The path at which the image of this major declares its volume. 18 moved it and refuses the old one.
+#[must_use]
+pub fn postgres_data_mount(major: u32) -> &'static str {
+    if major >= 18 { "/var/lib/postgresql" } else { "/var/lib/postgresql/data" }
+}
+
+/// PostgreSQL without a network. It starts under a lock on the data volume's root directory: two
+/// postmasters on one volume destroy it, and process 1 in each container defeats postmaster.pid.
+fn postgres(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
+    let site = inputs.site;
+    let data = postgres_data_mount(site.postgres.major);
+    let guard = format!(
+        "exec 9<{data} && flock --nonblock 9 || \
+         {{ echo 'another PostgreSQL is running on this volume' >&2; exit 75; }}; \
+         exec docker-entrypoint.sh \"$@\""
+    );
+    let settings = [
+        "listen_addresses=".to_owned(),
+        format!("hba_file={POSTGRES_MOUNT}/pg_hba.conf"),
+        "password_encryption=scram-sha-256".to_owned(),
+        format!("max_connections={}", inputs.sizing.max_connections),
+        format!("shared_buffers={}MB", inputs.sizing.shared_buffers_mib),
+    ];
+    let mut command = vec!["postgres".to_owned()];
+    command.extend(settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]));
+    let env = [
+        ("POSTGRES_INITDB_ARGS", "--data-checksums --encoding=UTF8".to_owned()),
+        ("POSTGRES_PASSWORD_FILE", format!("{POSTGRES_SECRETS_MOUNT}/superuser-password")),
+    ];
+    let spec = ContainerSpec {
+        entrypoint: ["sh", "-c", &guard, "sh"].map(str::to_owned).to_vec(),
+        command,
+        env: env.map(|(key, value)| (key.to_owned(), value)).into(),
+        mounts: vec![
+            volume_mount(names::db_volume(&site.name, choice.generation), data),
+            volume_mount(names::socket_volume(&site.name), SOCKET_DIRECTORY),
+            read_only_directory(dirs::POSTGRES, POSTGRES_MOUNT),
+            read_only_directory(dirs::POSTGRES_SECRETS, POSTGRES_SECRETS_MOUNT),
+        ],
+        stop_grace: POSTGRES_GRACE,
+        shm_bytes: Some(SHM_BYTES),
+        ..plain(inputs, Role::Postgres, names::postgres(&site.name), &site.postgres.image)
+    };
+    sealed(spec, &[PG_HBA])
+}
+
+/// Odoo in one of its purposes. The configuration directory is named by the fingerprint, so that
+/// an old container that the engine restarts still finds the file it was made with.
+fn odoo(inputs: &Inputs<'_>, choice: &Choice, purpose: Purpose) -> OdooContainer {
+    let site = inputs.site;
+    let (role, name, address) = match purpose {
+        Purpose::Http => {
+            (Role::Odoo, names::odoo(&site.name, choice.odoo_slot), Some(odoo_host(choice.odoo_slot)))
+        }
+        Purpose::Cron => (Role::Cron, names::cron(&site.name), Some(CRON_HOST)),
+        Purpose::Command => (Role::Session, names::helper(&site.name, "odoo"), None),
+    };
+    let conf = OdooConf {
+        release: site.odoo.release,
+        purpose,
+        database: site.database.clone(),
+        sizing: inputs.sizing.clone(),
+    };
+    let mut spec = ContainerSpec {
+        mounts: vec![
+            volume_mount(names::web_volume(&site.name, choice.generation), "/var/lib/odoo"),
+            volume_mount(names::socket_volume(&site.name), SOCKET_DIRECTORY),
+        ],
+        attachment: Attachment::Network {
+            name: names::network(&site.name),
+            address: address.map(|last| choice.subnet.host(last)),
+        },
+        stop_grace: ODOO_GRACE,
+        ..plain(inputs, role, name, &site.odoo.image)
+    };
+    spec = sealed(spec, &[odoo_conf(&conf, inputs.secrets).expose()]);
+    let conf_directory = PathBuf::from(dirs::ODOO).join(&spec.labels[LABEL_CONFIG]);
+    spec.mounts.push(read_only_directory(conf_directory.clone(), ODOO_CONF_MOUNT));
+    OdooContainer { spec, conf, conf_directory }
+}
+
+/// The holder of the published ports: while nginx is replaced, the ports stay open.
+fn front(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
+    let site = inputs.site;
+    let publish = |host_port: Port, container_port: Port| PublishedPort {
+        host: site.listen.address,
+        host_port,
+        container_port,
+    };
+    let mut spec = ContainerSpec {
+        entrypoint: ["sleep", "infinity"].map(str::to_owned).to_vec(),
+        attachment: Attachment::Network {
+            name: names::network(&site.name),
+            address: Some(choice.subnet.host(FRONT_HOST)),
+        },
+        ports: vec![publish(site.listen.http, Port::HTTP), publish(site.listen.https, Port::HTTPS)],
+        stop_signal: Some("SIGKILL".to_owned()),
+        stop_grace: HOLDER_GRACE,
+        ..plain(inputs, Role::Front, names::front(&site.name), &site.nginx.image)
+    };
+    // A new nginx image is no reason to close the ports: the holder only sleeps.
+    let image = std::mem::replace(&mut spec.image, holder_image());
+    spec = sealed(spec, &[]);
+    spec.image = image;
+    spec
+}
+
+/// Stands for "whatever image" in the holder's fingerprint.
+fn holder_image() -> ImageRef {
+    "any".parse().unwrap_or_else(|_| unreachable!("`any` is a valid reference"))
+}
+
+fn nginx(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
+    let site = inputs.site;
+    sealed(nginx_with(inputs, names::nginx(&site.name, choice.nginx_slot), Role::Nginx, "live"), &[])
+}
+
+/// A one-off container that checks the candidate configuration in the real image, without a
+/// network: with `reuseport` even a test in the live namespace would take connections and drop them.
+#[must_use]
+pub fn nginx_test(inputs: &Inputs<'_>) -> ContainerSpec {
+    let name = names::helper(&inputs.site.name, "nginx-test");
+    let mut spec = nginx_with(inputs, name, Role::Helper, "candidate");
+    spec.command.insert(0, "-t".to_owned());
+    spec.entrypoint = vec!["nginx".to_owned()];
+    spec.command.retain(|word| word != "nginx");
+    spec.attachment = Attachment::None;
+    spec.restart = Restart::No;
+    spec
+}
+
+fn nginx_with(inputs: &Inputs<'_>, name: String, role: Role, which: &str) -> ContainerSpec {
+    let site = inputs.site;
+    let conf = format!("{CONFIG_MOUNT}/{which}/nginx.conf");
+    ContainerSpec {
+        command: ["nginx", "-c", &conf, "-g", "daemon off;"].map(str::to_owned).to_vec(),
+        mounts: vec![
+            read_only_directory(dirs::NGINX, CONFIG_MOUNT),
+            read_only_directory(dirs::TLS, TLS_MOUNT),
+        ],
+        attachment: Attachment::Container(names::front(&site.name)),
+        stop_grace: NGINX_GRACE,
+        ..plain(inputs, role, name, &site.nginx.image)
+    }
+}
+
+/// The container in which the first database is made: Odoo's image with the web volume and the
+/// socket, without a network, waiting for commands.
+#[must_use]
+pub fn database_maker(inputs: &Inputs<'_>, command: &OdooContainer) -> ContainerSpec {
+    ContainerSpec {
+        name: names::helper(&inputs.site.name, "init"),
+        role: Role::Helper,
+        labels: labels(inputs.owner, Role::Helper.word()),
+        entrypoint: ["sleep", "infinity"].map(str::to_owned).to_vec(),
+        attachment: Attachment::None,
+        restart: Restart::No,
+        stop_signal: Some("SIGKILL".to_owned()),
+        stop_grace: HOLDER_GRACE,
+        ..command.spec.clone()
+    }
+}
+
+/// A one-off container as root in Odoo's image that gives a configuration directory to the user
+/// `odoo`, whatever its number in this image.
+#[must_use]
+pub fn conf_owner(inputs: &Inputs<'_>) -> ContainerSpec {
+    let mut mount = read_only_directory(dirs::ODOO, "/conf");
+    mount.read_only = false;
+    ContainerSpec {
+        entrypoint: ["sleep", "infinity"].map(str::to_owned).to_vec(),
+        user: Some("0:0".to_owned()),
+        mounts: vec![mount],
+        restart: Restart::No,
+        stop_signal: Some("SIGKILL".to_owned()),
+        stop_grace: HOLDER_GRACE,
+        ..plain(inputs, Role::Helper, names::helper(&inputs.site.name, "conf"), &inputs.site.odoo.image)
+    }
+}

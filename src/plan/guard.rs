@@ -1,0 +1,122 @@
+//! What must hold before anything is changed. Each refusal touches nothing and says what to do.
+
+use crate::failure::{Failure, Result};
+use crate::name::SiteName;
+use crate::observed::{Labelled, Observed};
+use crate::stack::names::{self, Slot};
+use crate::stack::spec::Owner;
+use crate::state::{Phase, State};
+
+/// Refuses a host on which something stands under our names that is not ours.
+pub fn nothing_foreign(site: &SiteName, owner: &Owner, observed: &Observed) -> Result<()> {
+    let containers = [
+        names::postgres(site),
+        names::odoo(site, Slot::A),
+        names::odoo(site, Slot::B),
+        names::cron(site),
+        names::front(site),
+        names::nginx(site, Slot::A),
+        names::nginx(site, Slot::B),
+    ];
+    let strangers = |name: &String, found: Option<&dyn Labels>| {
+        found.and_then(|thing| stranger(name, thing, owner))
+    };
+    let found_containers = containers.iter().filter_map(|name| {
+        let found = observed.all_containers.iter().find(|c| c.name == *name);
+        strangers(name, found.map(|c| c as &dyn Labels)).map(|why| format!("container {why}"))
+    });
+    let network = names::network(site);
+    let found_network = observed.networks.iter().find(|n| n.name == network);
+    let found_networks =
+        strangers(&network, found_network.map(|n| n as &dyn Labels)).map(|why| format!("network {why}"));
+    let prefixes = [format!("{site}-db-"), format!("{site}-web-"), names::socket_volume(site)];
+    let found_volumes = observed
+        .volumes
+        .iter()
+        .filter(|volume| is_site_volume(&volume.name, &prefixes))
+        .filter_map(|volume| strangers(&volume.name, Some(volume)).map(|why| format!("volume {why}")));
+    let foreign: Vec<String> = found_containers.chain(found_networks).chain(found_volumes).collect();
+    if foreign.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::failed(format!("something that is not of this site has its names: {}", foreign.join("; ")))
+        .hint("nothing was changed; remove or rename it yourself if it is not needed")
+        .hint("or give this site another `name:` in autoodoo.yaml"))
+}
+
+/// Object-safe view of [`Labelled`].
+trait Labels {
+    fn site_label(&self) -> Option<&str>;
+    fn site_id_label(&self) -> Option<&str>;
+}
+
+impl<T: Labelled> Labels for T {
+    fn site_label(&self) -> Option<&str> {
+        self.site()
+    }
+    fn site_id_label(&self) -> Option<&str> {
+        self.site_id()
+    }
+}
+
+fn stranger(name: &str, thing: &dyn Labels, owner: &Owner) -> Option<String> {
+    match (thing.site_label(), thing.site_id_label()) {
+        (Some(site), Some(id)) if site == owner.site && id == owner.site_id => None,
+        (Some(_), _) => Some(format!("`{name}` belongs to another autoodoo site directory")),
+        (None, _) => Some(format!("`{name}` was not made by autoodoo")),
+    }
+}
+
+/// Generation volumes end in a number; the socket volume is one name.
+fn is_site_volume(name: &str, prefixes: &[String; 3]) -> bool {
+    let numbered = |prefix: &String| {
+        name.strip_prefix(prefix.as_str())
+            .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit()))
+    };
+    numbered(&prefixes[0]) || numbered(&prefixes[1]) || name == prefixes[2]
+}
+
+/// Refuses when what the site directory remembers and the volumes on the engine do not agree:
+/// an empty Odoo in place of a lost one would be backed up until the good backups are gone.
+pub fn data_as_remembered(site: &SiteName, owner: &Owner, state: &State, observed: &Observed) -> Result<()> {
+    if state.phase == Phase::Removing {
+        return Err(Failure::failed("the removal of this site's data was begun and not finished")
+            .hint(format!("finish it with `autoodoo down --volumes --confirm {site}`")));
+    }
+    let wanted = [names::db_volume(site, state.generation), names::web_volume(site, state.generation)];
+    let missing: Vec<_> =
+        wanted.iter().filter(|name| !observed.volumes.iter().any(|v| v.name == **name)).collect();
+    if state.phase == Phase::Ready && !missing.is_empty() {
+        let list = missing.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" and ");
+        return Err(Failure::failed(format!("the data of this site is missing: volume {list} does not exist"))
+            .hint("nothing was changed, and no empty Odoo was put in its place")
+            .hint("if the site was made on another engine, name it with `--engine`")
+            .hint("else bring the data back with `autoodoo restore latest`"));
+    }
+    if state.phase == Phase::New {
+        let left: Vec<_> = observed
+            .volumes
+            .iter()
+            .filter(|v| v.site() == Some(owner.site.as_str()) && wanted_role(v))
+            .map(|v| v.name.as_str())
+            .collect();
+        if !left.is_empty() {
+            return Err(unremembered(&left));
+        }
+    }
+    Ok(())
+}
+
+fn wanted_role(volume: &crate::observed::Volume) -> bool {
+    volume.labels.get(crate::stack::spec::LABEL_ROLE).is_some_and(|role| role == "db" || role == "web")
+}
+
+fn unremembered(volumes: &[&str]) -> Failure {
+    Failure::failed(format!(
+        "there is data of a site with this name that this site directory does not know: volume {}",
+        volumes.join(" and ")
+    ))
+    .hint("nothing was changed; the data is untouched")
+    .hint("use the site directory that belongs to it, or bring its `state/` back with `autoodoo restore`")
+    .hint("or give this site another `name:` in autoodoo.yaml")
+}

@@ -1,0 +1,171 @@
+//! Plans: what will be done, in which order and why. A plan is made from values and printed or
+//! carried out afterwards; carrying it out chooses nothing.
+
+pub mod down;
+pub mod guard;
+pub mod matching;
+pub mod up;
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login};
+use crate::render::odoo_conf::OdooConf;
+use crate::site::release::Release;
+use crate::stack::spec::{ContainerSpec, NetworkSpec, VolumeSpec};
+use crate::state::Phase;
+
+/// One thing to do. Everything is decided: names, addresses, texts, deadlines in seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub enum Action {
+    PullImage { image: ImageRef },
+    PinImages { pins: Vec<ImageRef> },
+    RecordPhase { phase: Phase, generation: u32 },
+    CreateNetwork(NetworkSpec),
+    RemoveNetwork { name: String },
+    CreateVolume(VolumeSpec),
+    RemoveVolume { name: String },
+    /// A generated file without secrets; the path is relative to the site directory.
+    WriteFile { path: PathBuf, content: Hidden },
+    /// Odoo's configuration files, with secrets filled in and owned by the image's own user.
+    WriteOdooConf { files: Vec<OdooConfFile>, helper: Box<ContainerSpec> },
+    IssueCertificate { id: String, names: Vec<Fqdn> },
+    InstallCertificate { id: String, certificate: PathBuf, key: PathBuf },
+    CreateContainer(Box<ContainerSpec>),
+    StartContainer { name: String },
+    StopContainer { name: String, grace: u32 },
+    /// Keeps it from coming back, stops it, sees it stopped, removes it.
+    RetireContainer { name: String, grace: u32 },
+    AwaitPostgres { container: String, seconds: u32, system_identifier: Option<String> },
+    PrepareRole { container: String },
+    CreateDatabase { container: String, name: String },
+    InstallBase { container: String, database: String, release: Release, language: Language },
+    SetFirstUser { container: String, database: String, login: Login, language: Language, country: Option<Country> },
+    AdoptFilestore { container: String, from: String, to: DbName },
+    RenameDatabase { container: String, from: String, to: DbName },
+    AwaitOdoo { container: String, address: Ipv4Addr, host: Fqdn, seconds: u32 },
+    TestNginxConf { helper: Box<ContainerSpec> },
+    PublishNginxConf { fingerprint: String },
+    ReloadNginx { container: String, fingerprint: String },
+    AwaitNginx { container: String, address: Ipv4Addr, fingerprint: String, seconds: u32 },
+    DrainOdoo { container: String, seconds: u32 },
+    AwaitCron { container: String, seconds: u32 },
+    /// Asks the published address for the login page, as a browser would.
+    ProbeSite { address: SocketAddr, host: Fqdn, seconds: u32 },
+    /// Removes configuration directories that no container uses any more.
+    Sweep { keep: Vec<String>, certificate: String },
+}
+
+/// A text that a plan carries and does not print.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hidden(pub String);
+
+impl Serialize for Hidden {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&format_args!("{} bytes", self.0.len()))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OdooConfFile {
+    /// Relative to the site directory.
+    pub directory: PathBuf,
+    pub conf: OdooConf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    pub action: Action,
+    /// Why it is done.
+    pub cause: String,
+    /// What is done when it fails, so that what served before serves on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub on_failure: Vec<Action>,
+}
+
+/// Steps in order. Made by the functions of this module only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[must_use]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    /// Things worth saying that lead to no step.
+    pub remarks: Vec<String>,
+}
+
+impl Plan {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    fn push(&mut self, action: Action, cause: impl Into<String>) {
+        self.steps.push(Step { action, cause: cause.into(), on_failure: Vec::new() });
+    }
+
+    /// Adds a step that undoes something when it fails.
+    fn push_guarded(&mut self, action: Action, cause: impl Into<String>, on_failure: Vec<Action>) {
+        self.steps.push(Step { action, cause: cause.into(), on_failure });
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, step) in (1..).zip(&self.steps) {
+            writeln!(f, "[{number}] {}: {}", step.action, step.cause)?;
+        }
+        for remark in &self.remarks {
+            writeln!(f, "note: {remark}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use Action::*;
+        match self {
+            PullImage { image } => write!(f, "pull image {image}"),
+            PinImages { .. } => write!(f, "write autoodoo.lock"),
+            RecordPhase { phase, generation } => write!(f, "record state {phase}, generation {generation}"),
+            CreateNetwork(spec) => write!(f, "create network {} ({})", spec.name, spec.subnet),
+            RemoveNetwork { name } => write!(f, "remove network {name}"),
+            CreateVolume(spec) => write!(f, "create volume {}", spec.name),
+            RemoveVolume { name } => write!(f, "remove volume {name} and all data in it"),
+            WriteFile { path, .. } => write!(f, "write {}", path.display()),
+            WriteOdooConf { files, .. } => {
+                let names: Vec<_> = files.iter().map(|file| file.directory.display().to_string()).collect();
+                write!(f, "write odoo.conf in {}", names.join(", "))
+            }
+            IssueCertificate { names, .. } => write!(f, "issue certificate for {}", join(names)),
+            InstallCertificate { certificate, .. } => write!(f, "install certificate {}", certificate.display()),
+            CreateContainer(spec) => write!(f, "create container {} from {}", spec.name, spec.image),
+            StartContainer { name } => write!(f, "start {name}"),
+            StopContainer { name, .. } => write!(f, "stop {name}"),
+            RetireContainer { name, .. } => write!(f, "stop and remove container {name}"),
+            AwaitPostgres { container, .. } => write!(f, "wait for PostgreSQL in {container}"),
+            PrepareRole { .. } => write!(f, "prepare PostgreSQL role odoo"),
+            CreateDatabase { name, .. } => write!(f, "create database {name}"),
+            InstallBase { database, .. } => write!(f, "install Odoo's base modules in {database}"),
+            SetFirstUser { login, .. } => write!(f, "set the first user {login} with a random password"),
+            AdoptFilestore { from, to, .. } => write!(f, "rename filestore {from} to {to}"),
+            RenameDatabase { from, to, .. } => write!(f, "rename database {from} to {to}"),
+            AwaitOdoo { container, .. } => write!(f, "wait for the login page of {container}"),
+            TestNginxConf { .. } => write!(f, "test the new nginx configuration"),
+            PublishNginxConf { .. } => write!(f, "put the new nginx configuration in place"),
+            ReloadNginx { container, .. } => write!(f, "reload {container}"),
+            AwaitNginx { container, .. } => write!(f, "wait for {container}"),
+            DrainOdoo { container, .. } => write!(f, "let {container} finish its requests"),
+            AwaitCron { container, .. } => write!(f, "wait for {container}"),
+            ProbeSite { host, .. } => write!(f, "ask https://{host} for its login page"),
+            Sweep { .. } => write!(f, "remove configuration files no longer used"),
+        }
+    }
+}
+
+fn join(names: &[Fqdn]) -> String {
+    names.iter().map(Fqdn::as_str).collect::<Vec<_>>().join(", ")
+}

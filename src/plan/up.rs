@@ -1,0 +1,655 @@
+//! The plan of `up`: from what is there to what the site file says, replacing as little as possible.
+//!
+//! Invariants (audited in the tests below over every starting point the fake engine can make):
+//! - a container is created only after its network, volumes and files are there;
+//! - the Odoo that serves is retired only after its successor has answered and nginx points to it;
+//! - PostgreSQL's successor is created only after the old one was seen removed;
+//! - data volumes are created only while the site has no data yet.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use super::guard;
+use super::matching::drift;
+use super::{Action, Hidden, OdooConfFile, Plan};
+use crate::failure::{Failure, Result};
+use crate::name::{ImageRef, Port};
+use crate::observed::{Container, Labelled, Observed, RunState};
+use crate::pins::Pins;
+use crate::render::nginx_conf::nginx_conf;
+use crate::render::pg_hba::PG_HBA;
+use crate::site::Tls;
+use crate::stack::fingerprint::text_fingerprint;
+use crate::stack::names::{self, Slot};
+use crate::stack::spec::{ContainerSpec, LABEL_CONFIG, Role, Subnet};
+use crate::stack::{self, Choice, Inputs, OdooContainer, Stack, files};
+use crate::state::{Phase, State};
+
+/// Seconds for things that take a moment.
+const SOON: u32 = 60;
+/// Seconds for requests that were begun before the switch.
+const DRAIN: u32 = 60;
+/// Seconds for PostgreSQL to be ready: crash recovery of a big database takes minutes.
+const POSTGRES_READY: u32 = 900;
+
+/// What the site directory holds now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LocalFacts {
+    pub pg_hba: Option<String>,
+    pub nginx_live: Option<String>,
+    /// Names of the directories under `generated/odoo` whose odoo.conf is complete.
+    pub odoo_confs: BTreeSet<String>,
+    pub certificate: CertificateFacts,
+}
+
+/// The certificate in use, as far as planning cares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// The directory under `secrets/tls` that holds a usable pair.
+    pub current: Option<String>,
+    /// Why another one is needed.
+    pub due: Option<String>,
+    /// The directory for the next one, decided beforehand.
+    pub next: String,
+}
+
+/// Everything that the plan depends on.
+pub struct Situation<'a> {
+    pub inputs: Inputs<'a>,
+    pub observed: &'a Observed,
+    pub state: &'a State,
+    pub pins: &'a Pins,
+    pub local: &'a LocalFacts,
+    /// The site directory, absolute.
+    pub root: &'a Path,
+    /// Networks that the host already routes to; ours must be another.
+    pub routed: &'a [Subnet],
+    /// Who listens on the ports that the site wants, when that is not the site itself.
+    pub port_holders: &'a [(Port, String)],
+    /// Seconds that Odoo may take to answer.
+    pub wait_seconds: u32,
+}
+
+/// Makes the plan, or refuses because something stands in the way.
+pub fn up(situation: &Situation<'_>) -> Result<Plan> {
+    let site = situation.inputs.site;
+    guard::nothing_foreign(&site.name, situation.inputs.owner, situation.observed)?;
+    guard::data_as_remembered(&site.name, situation.inputs.owner, situation.state, situation.observed)?;
+    let planner = Planner::new(situation)?;
+    planner.plan()
+}
+
+/// The stack that `up` aims at: the slots in use, the network as it is.
+pub fn target(situation: &Situation<'_>) -> Result<Stack> {
+    Ok(Planner::new(situation)?.stack)
+}
+
+struct Planner<'a> {
+    situation: &'a Situation<'a>,
+    stack: Stack,
+    nginx_text: String,
+    plan: Plan,
+}
+
+/// What is to become of a container that should be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fate {
+    /// It is right and running.
+    Keep,
+    /// It is right and must be started.
+    Start(&'static str),
+    /// It must be made, for this reason; one with its name may have to go first.
+    Make(String),
+}
+
+impl<'a> Planner<'a> {
+    fn new(situation: &'a Situation<'a>) -> Result<Self> {
+        let choice = choose(situation)?;
+        let stack = stack::stack(&situation.inputs, &choice);
+        let nginx_text = nginx_conf(&stack.nginx_conf);
+        Ok(Planner { situation, stack, nginx_text, plan: Plan::default() })
+    }
+
+    fn plan(mut self) -> Result<Plan> {
+        self.remove_leftovers();
+        self.images();
+        self.first_phase();
+        self.network_and_volumes();
+        let replaced = self.postgres()?;
+        self.certificate();
+        self.odoo_confs();
+        self.database();
+        let old_odoo = self.odoo(replaced);
+        let front_made = self.front()?;
+        let old_nginx = self.nginx(front_made);
+        self.retire_old(old_odoo, old_nginx);
+        self.cron(replaced);
+        self.finish();
+        Ok(self.plan)
+    }
+
+    fn observed(&self) -> &'a Observed {
+        self.situation.observed
+    }
+
+    fn find(&self, name: &str) -> Option<&'a Container> {
+        self.observed().containers.iter().find(|container| container.name == name)
+    }
+
+    /// The image id that a container of this reference should have; `None` before the image is here.
+    fn image_id(&self, image: &ImageRef) -> Option<&'a str> {
+        wanted_image_id(self.situation, image)
+    }
+
+    fn fate(&self, spec: &ContainerSpec) -> Fate {
+        let Some(found) = self.find(&spec.name) else {
+            return Fate::Make("it does not exist".to_owned());
+        };
+        let image_id = self.image_id(&spec.image);
+        if let Some(reason) = drift(spec, found, image_id, self.situation.root, self.observed()) {
+            return Fate::Make(reason);
+        }
+        match found.state {
+            RunState::Running | RunState::Restarting => Fate::Keep,
+            RunState::Created => Fate::Start("it was made but never started"),
+            RunState::Exited => Fate::Start("it is stopped"),
+            RunState::Paused => Fate::Make("it was paused by hand".to_owned()),
+            RunState::Other => Fate::Make("it is in a state that cannot be left".to_owned()),
+        }
+    }
+
+    /// Helpers of an operation that was cut off.
+    fn remove_leftovers(&mut self) {
+        for helper in self.observed().containers.iter().filter(|c| c.role() == Some(Role::Helper)) {
+            self.plan.push(retire(&helper.name, 0), "an interrupted operation left it");
+        }
+    }
+
+    fn images(&mut self) {
+        let site = self.situation.inputs.site;
+        let images = [&site.postgres.image, &site.odoo.image, &site.nginx.image];
+        for image in images {
+            if self.image_id(image).is_none() {
+                self.plan.push(Action::PullImage { image: image.clone() }, "it is not on this host");
+            }
+        }
+        let unpinned: Vec<_> =
+            images.into_iter().filter(|image| !self.situation.pins.covers(image, self.observed())).collect();
+        if !unpinned.is_empty() {
+            let pins = images.into_iter().cloned().collect();
+            self.plan.push(Action::PinImages { pins }, "so that a moved tag changes nothing by itself");
+        }
+    }
+
+    fn first_phase(&mut self) {
+        if self.situation.state.phase == Phase::New {
+            let phase = Phase::Initialising;
+            let action = Action::RecordPhase { phase, generation: self.situation.state.generation };
+            self.plan.push(action, "this site has no data yet");
+        }
+    }
+
+    fn network_and_volumes(&mut self) {
+        let network = self.stack.network.clone();
+        if !self.observed().networks.iter().any(|found| found.name == network.name) {
+            self.plan.push(Action::CreateNetwork(network), "it does not exist");
+        }
+        for spec in [&self.stack.db_volume, &self.stack.web_volume, &self.stack.socket_volume] {
+            if !self.observed().volumes.iter().any(|found| found.name == spec.name) {
+                // For data volumes `guard::data_as_remembered` has made sure that none was lost.
+                self.plan.push(Action::CreateVolume(spec.clone()), "it does not exist");
+            }
+        }
+    }
+
+    /// Returns whether PostgreSQL is (re)started, so that Odoo must start anew.
+    fn postgres(&mut self) -> Result<bool> {
+        let spec = self.stack.postgres.clone();
+        let fate = self.fate(&spec);
+        if fate == Fate::Keep {
+            return Ok(false);
+        }
+        if self.situation.local.pg_hba.as_deref() != Some(PG_HBA) {
+            let content = Hidden(PG_HBA.to_owned());
+            self.plan.push(Action::WriteFile { path: files::PG_HBA.into(), content }, "PostgreSQL reads it");
+        }
+        // Odoo does not survive a restart of its server: it stops first and starts after.
+        for name in [names::cron(&self.site().name), self.stack.odoo.spec.name.clone()] {
+            if self.find(&name).is_some_and(|c| c.state == RunState::Running) {
+                let stop = Action::StopContainer { name, grace: stack::ODOO_GRACE };
+                self.plan.push(stop, "PostgreSQL is about to be replaced");
+            }
+        }
+        self.realise(&spec, &fate, stack::POSTGRES_GRACE);
+        let wait = Action::AwaitPostgres {
+            container: spec.name,
+            seconds: POSTGRES_READY,
+            system_identifier: self.situation.state.system_identifier.clone(),
+        };
+        self.plan.push(wait, "Odoo needs it");
+        Ok(true)
+    }
+
+    fn site(&self) -> &'a crate::site::Site {
+        self.situation.inputs.site
+    }
+
+    /// Makes or starts a container; its predecessor of the same name is seen removed first.
+    fn realise(&mut self, spec: &ContainerSpec, fate: &Fate, grace: u32) {
+        let cause = match fate {
+            Fate::Keep => return,
+            Fate::Start(reason) => {
+                self.plan.push(Action::StartContainer { name: spec.name.clone() }, *reason);
+                return;
+            }
+            Fate::Make(reason) => reason.clone(),
+        };
+        if self.find(&spec.name).is_some() {
+            self.plan.push(retire(&spec.name, grace), cause.clone());
+        }
+        self.plan.push(Action::CreateContainer(Box::new(self.with_pinned_image(spec))), cause);
+        self.plan.push(Action::StartContainer { name: spec.name.clone() }, "it was just made");
+    }
+
+    /// The pinned image by its id, when the tag has moved on this host.
+    fn with_pinned_image(&self, spec: &ContainerSpec) -> ContainerSpec {
+        pinned(self.situation, spec)
+    }
+
+    fn certificate(&mut self) {
+        let facts = &self.situation.local.certificate;
+        let cause = match (&facts.current, &facts.due) {
+            (Some(_), None) => return,
+            (_, Some(due)) => due.clone(),
+            (None, None) => "there is none yet".to_owned(),
+        };
+        let id = facts.next.clone();
+        let action = match &self.site().tls {
+            Tls::SelfSigned => Action::IssueCertificate { id, names: self.site().names().cloned().collect() },
+            Tls::Files { certificate, key } => {
+                Action::InstallCertificate { id, certificate: certificate.clone(), key: key.clone() }
+            }
+        };
+        self.plan.push(action, cause);
+    }
+
+    fn odoo_confs(&mut self) {
+        let containers = [&self.stack.odoo, &self.stack.cron, &self.stack.command];
+        let files: Vec<_> = containers
+            .into_iter()
+            .filter(|container| !self.situation.local.odoo_confs.contains(&conf_name(container)))
+            .map(|container| OdooConfFile {
+                directory: container.conf_directory.clone(),
+                conf: container.conf.clone(),
+            })
+            .collect();
+        if !files.is_empty() {
+            let helper = self.with_pinned_image(&stack::conf_owner(&self.situation.inputs));
+            let helper = Box::new(helper);
+            self.plan.push(Action::WriteOdooConf { files, helper }, "its settings are new");
+        }
+    }
+
+    /// Makes the first database under a name of its own; it gets its real name when it is complete,
+    /// so that a database of that name is never half-made.
+    fn database(&mut self) {
+        if self.situation.state.phase == Phase::Ready {
+            return;
+        }
+        let site = self.site();
+        let postgres = self.stack.postgres.name.clone();
+        let unfinished = names::unfinished_database(&site.database);
+        let helper = stack::database_maker(&self.situation.inputs, &self.stack.command);
+        let maker = helper.name.clone();
+        let helper = Box::new(self.with_pinned_image(&helper));
+        let cause = "the site has no database yet";
+        let from = unfinished.clone();
+        let to = site.database.clone();
+        self.plan.push(Action::PrepareRole { container: postgres.clone() }, cause);
+        self.plan.push(
+            Action::CreateDatabase { container: postgres.clone(), name: unfinished.clone() },
+            cause,
+        );
+        self.plan.push(Action::CreateContainer(helper), "Odoo makes its own tables");
+        self.plan.push(Action::StartContainer { name: maker.clone() }, "it was just made");
+        self.plan.push(
+            Action::InstallBase {
+                container: maker.clone(),
+                database: unfinished.clone(),
+                release: site.odoo.release,
+                language: site.odoo.language.clone(),
+            },
+            cause,
+        );
+        self.plan.push(
+            Action::SetFirstUser {
+                container: maker.clone(),
+                database: unfinished,
+                login: site.odoo.admin_login.clone(),
+                language: site.odoo.language.clone(),
+                country: site.odoo.country.clone(),
+            },
+            "the password must be nobody's guess",
+        );
+        let adopt = Action::AdoptFilestore { container: maker.clone(), from: from.clone(), to: to.clone() };
+        self.plan.push(adopt, "the database is complete");
+        let rename = Action::RenameDatabase { container: postgres, from, to };
+        self.plan.push(rename, "the database is complete");
+        self.plan.push(retire(&maker, 0), "it has done its work");
+        let ready = Action::RecordPhase { phase: Phase::Ready, generation: self.situation.state.generation };
+        self.plan.push(ready, "from now on its data is never made anew");
+    }
+
+    /// Returns the container that must go once nginx points elsewhere.
+    fn odoo(&mut self, postgres_restarted: bool) -> Option<String> {
+        let spec = self.stack.odoo.spec.clone();
+        let other = names::odoo(&self.site().name, other_slot(&spec.name));
+        let old = self.find(&other).map(|container| container.name.clone());
+        let mut fate = self.fate(&spec);
+        if postgres_restarted && fate == Fate::Keep {
+            fate = Fate::Start("PostgreSQL was restarted");
+        }
+        // Nobody serves from this slot: whatever stands there goes without a drain.
+        self.realise(&spec, &fate, stack::ODOO_GRACE);
+        let shaky = self.find(&spec.name).is_some_and(|c| c.state == RunState::Restarting);
+        if fate != Fate::Keep || shaky || old.is_some() {
+            self.await_odoo(&spec, old.is_some() && matches!(fate, Fate::Make(_)));
+        }
+        old
+    }
+
+    fn await_odoo(&mut self, spec: &ContainerSpec, old_serves: bool) {
+        let wait = Action::AwaitOdoo {
+            container: spec.name.clone(),
+            address: self.stack.nginx_conf.odoo,
+            host: self.site().domain.clone(),
+            seconds: self.situation.wait_seconds,
+        };
+        let undo = if old_serves { vec![retire(&spec.name, stack::ODOO_GRACE)] } else { Vec::new() };
+        self.plan.push_guarded(wait, "nobody is sent to it before it answers", undo);
+    }
+
+    /// Returns whether the holder is new, so that nginx must be made anew inside it.
+    fn front(&mut self) -> Result<bool> {
+        let spec = self.stack.front.clone();
+        let fate = self.fate(&spec);
+        if fate == Fate::Keep {
+            return Ok(false);
+        }
+        self.ports_are_free(&spec)?;
+        if matches!(fate, Fate::Make(_)) {
+            for slot in [Slot::A, Slot::B] {
+                let name = names::nginx(&self.site().name, slot);
+                if self.find(&name).is_some() {
+                    self.plan.push(retire(&name, stack::NGINX_GRACE), "its network holder is replaced");
+                }
+            }
+        }
+        self.realise(&spec, &fate, stack::HOLDER_GRACE);
+        Ok(true)
+    }
+
+    fn ports_are_free(&self, spec: &ContainerSpec) -> Result<()> {
+        let taken: Vec<String> = self
+            .situation
+            .port_holders
+            .iter()
+            .filter(|(port, _)| spec.ports.iter().any(|published| published.host_port == *port))
+            .map(|(port, holder)| format!("port {port} is taken by {holder}"))
+            .collect();
+        if taken.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::failed(taken.join("; "))
+            .hint("stop it, or choose other ports under `listen:` in autoodoo.yaml"))
+    }
+
+    /// Returns the nginx that must go once its successor answers.
+    fn nginx(&mut self, front_new: bool) -> Option<String> {
+        let spec = self.stack.nginx.clone();
+        let fate = match self.fate(&spec) {
+            Fate::Keep if front_new => Fate::Make("its network holder was replaced".to_owned()),
+            fate => fate,
+        };
+        let fingerprint = text_fingerprint(&self.nginx_text);
+        self.nginx_conf(&fingerprint);
+        let other = names::nginx(&self.site().name, other_slot(&spec.name));
+        let old = self.find(&other).filter(|_| !front_new).map(|container| container.name.clone());
+        match fate {
+            Fate::Keep => {
+                if self.situation.state.nginx_loaded.as_deref() != Some(&fingerprint) {
+                    let reload = Action::ReloadNginx { container: spec.name, fingerprint };
+                    self.plan.push(reload, "its configuration changed");
+                }
+            }
+            Fate::Start(_) | Fate::Make(_) => {
+                if front_new {
+                    // What stood there was retired with the old holder.
+                    self.make_nginx_in_new_front(&spec, &fate);
+                } else {
+                    self.realise(&spec, &fate, stack::NGINX_GRACE);
+                }
+                let (container, address) = (spec.name, self.front_address());
+                let wait = Action::AwaitNginx { container, address, fingerprint, seconds: SOON };
+                self.plan.push(wait, "it must answer before anything else happens");
+            }
+        }
+        old
+    }
+
+    fn make_nginx_in_new_front(&mut self, spec: &ContainerSpec, fate: &Fate) {
+        let cause = match fate {
+            Fate::Make(reason) => reason.clone(),
+            _ => "its network holder was replaced".to_owned(),
+        };
+        self.plan.push(Action::CreateContainer(Box::new(self.with_pinned_image(spec))), cause);
+        self.plan.push(Action::StartContainer { name: spec.name.clone() }, "it was just made");
+    }
+
+    /// Writes, tests and publishes nginx.conf when its text is new.
+    fn nginx_conf(&mut self, fingerprint: &str) {
+        if self.situation.local.nginx_live.as_deref() == Some(&self.nginx_text) {
+            return;
+        }
+        let path = PathBuf::from(files::NGINX_CANDIDATE);
+        let content = Hidden(self.nginx_text.clone());
+        self.plan.push(Action::WriteFile { path, content }, "routes, names or certificate changed");
+        let helper = Box::new(self.with_pinned_image(&stack::nginx_test(&self.situation.inputs)));
+        self.plan.push(Action::TestNginxConf { helper }, "a wrong one must not reach the proxy");
+        let publish = Action::PublishNginxConf { fingerprint: fingerprint.to_owned() };
+        self.plan.push(publish, "it passed its test");
+    }
+
+    fn front_address(&self) -> Ipv4Addr {
+        stack::front_address(self.stack.network.subnet)
+    }
+
+    fn retire_old(&mut self, odoo: Option<String>, nginx: Option<String>) {
+        if let Some(name) = nginx {
+            self.plan.push(retire(&name, stack::NGINX_GRACE), "its successor answers");
+        }
+        if let Some(name) = odoo {
+            if self.find(&name).is_some_and(|c| c.state == RunState::Running) {
+                let drain = Action::DrainOdoo { container: name.clone(), seconds: DRAIN };
+                self.plan.push(drain, "requests that it has begun are finished");
+            }
+            self.plan.push(retire(&name, stack::ODOO_GRACE), "its successor serves");
+        }
+    }
+
+    fn cron(&mut self, postgres_restarted: bool) {
+        let spec = self.stack.cron.spec.clone();
+        let mut fate = self.fate(&spec);
+        if postgres_restarted && fate == Fate::Keep {
+            fate = Fate::Start("PostgreSQL was restarted");
+        }
+        let shaky = self.find(&spec.name).is_some_and(|c| c.state == RunState::Restarting);
+        self.realise(&spec, &fate, stack::ODOO_GRACE);
+        if fate != Fate::Keep || shaky {
+            let (container, seconds) = (spec.name, self.situation.wait_seconds);
+            self.plan.push(Action::AwaitCron { container, seconds }, "scheduled actions depend on it");
+        }
+    }
+
+    /// Asks the site from outside and sweeps, if anything was done at all.
+    fn finish(&mut self) {
+        if self.plan.is_empty() {
+            return;
+        }
+        let listen = &self.site().listen;
+        let address = SocketAddr::new(reachable(listen.address), listen.https.get());
+        let host = self.site().domain.clone();
+        let probe = Action::ProbeSite { address, host, seconds: SOON };
+        self.plan.push(probe, "success is what a browser sees");
+        let keep =
+            [&self.stack.odoo, &self.stack.cron, &self.stack.command].into_iter().map(conf_name).collect();
+        let certificate = self.stack.nginx_conf.certificate.clone();
+        self.plan.push(Action::Sweep { keep, certificate }, "they belong to containers that are gone");
+    }
+}
+
+/// The address to ask when the site is published on `listen`.
+fn reachable(listen: IpAddr) -> IpAddr {
+    match listen {
+        IpAddr::V4(address) if address.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(address) if address.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+        address => address,
+    }
+}
+
+fn retire(name: &str, grace: u32) -> Action {
+    Action::RetireContainer { name: name.to_owned(), grace }
+}
+
+fn conf_name(container: &OdooContainer) -> String {
+    container.spec.labels.get(LABEL_CONFIG).cloned().unwrap_or_default()
+}
+
+fn other_slot(name: &str) -> Slot {
+    if name.ends_with("-a") { Slot::B } else { Slot::A }
+}
+
+fn wanted_image_id<'a>(situation: &Situation<'a>, image: &ImageRef) -> Option<&'a str> {
+    let observed: &'a Observed = situation.observed;
+    situation.pins.image_id(image, observed)
+}
+
+/// The same container from the pinned image, when the tag has moved on this host.
+#[must_use]
+pub fn pinned(situation: &Situation<'_>, spec: &ContainerSpec) -> ContainerSpec {
+    let mut spec = spec.clone();
+    let here = situation.observed.images.get(&spec.image).map(|image| image.id.as_str());
+    if let Some(wanted) = wanted_image_id(situation, &spec.image)
+        && here != Some(wanted)
+        && let Ok(reference) = wanted.parse()
+    {
+        spec.image = reference;
+    }
+    spec
+}
+
+fn choose(situation: &Situation<'_>) -> Result<Choice> {
+    let certificate = &situation.local.certificate;
+    let certificate = match (&certificate.current, &certificate.due) {
+        (Some(current), None) => current.clone(),
+        _ => certificate.next.clone(),
+    };
+    let mut choice = Choice {
+        subnet: subnet(situation)?,
+        generation: situation.state.generation,
+        odoo_slot: Slot::A,
+        nginx_slot: Slot::A,
+        certificate,
+    };
+    choice.odoo_slot = odoo_slot(situation, &choice);
+    choice.nginx_slot = nginx_slot(situation, &choice);
+    Ok(choice)
+}
+
+/// The network's own subnet when it exists, else a free one that follows from the site's name.
+fn subnet(situation: &Situation<'_>) -> Result<Subnet> {
+    let name = names::network(&situation.inputs.site.name);
+    if let Some(network) = situation.observed.networks.iter().find(|network| network.name == name) {
+        return network
+            .subnets
+            .iter()
+            .find_map(|text| text.split('/').next()?.parse().ok().map(Subnet::around))
+            .ok_or_else(|| Failure::failed(format!("network {name} has no IPv4 subnet")));
+    }
+    free_subnet(&situation.inputs.site.name.to_string(), &taken_subnets(situation))
+        .ok_or_else(|| Failure::failed("every network from 10.213.0.0/24 to 10.213.255.0/24 is in use"))
+}
+
+fn taken_subnets(situation: &Situation<'_>) -> Vec<Subnet> {
+    let engines = situation.observed.networks.iter().flat_map(|network| &network.subnets);
+    engines
+        .filter_map(|text| text.split('/').next()?.parse().ok().map(Subnet::around))
+        .chain(situation.routed.iter().copied())
+        .collect()
+}
+
+/// The first free /24 of 10.213.0.0/16, starting where the name's hash says: a site gets the same
+/// network again after `down` and `up`.
+fn free_subnet(name: &str, taken: &[Subnet]) -> Option<Subnet> {
+    let start = u8::from_str_radix(text_fingerprint(name).get(..2)?, 16).ok()?;
+    (0..=u8::MAX)
+        .map(|offset| Subnet::around(Ipv4Addr::new(10, 213, start.wrapping_add(offset), 0)))
+        .find(|subnet| !taken.contains(subnet))
+}
+
+/// The slot whose container is already right; else the one beside the Odoo that serves.
+fn odoo_slot(situation: &Situation<'_>, choice: &Choice) -> Slot {
+    let right = |slot: &Slot| {
+        let stack = stack::stack(&situation.inputs, &Choice { odoo_slot: *slot, ..choice.clone() });
+        matches(situation, &stack.odoo.spec)
+    };
+    if let Some(slot) = [Slot::A, Slot::B].into_iter().find(right) {
+        return slot;
+    }
+    let exists = |slot: Slot| {
+        let name = names::odoo(&situation.inputs.site.name, slot);
+        situation.observed.containers.iter().any(|container| container.name == name)
+    };
+    match (exists(Slot::A), exists(Slot::B)) {
+        (true, true) => serving_slot(situation, choice.subnet).unwrap_or(Slot::A).other(),
+        (true, false) => Slot::B,
+        (false, _) => Slot::A,
+    }
+}
+
+/// The slot that the live nginx.conf points to.
+fn serving_slot(situation: &Situation<'_>, subnet: Subnet) -> Option<Slot> {
+    let text = situation.local.nginx_live.as_deref()?;
+    [Slot::A, Slot::B].into_iter().find(|slot| {
+        let address = subnet.host(stack::odoo_host(*slot));
+        text.contains(&format!("server {address}:"))
+    })
+}
+
+fn nginx_slot(situation: &Situation<'_>, choice: &Choice) -> Slot {
+    let right = |slot: &Slot| {
+        let stack = stack::stack(&situation.inputs, &Choice { nginx_slot: *slot, ..choice.clone() });
+        matches(situation, &stack.nginx)
+    };
+    let name = |slot| names::nginx(&situation.inputs.site.name, slot);
+    let running = |slot| {
+        let name = name(slot);
+        situation.observed.containers.iter().any(|c| c.name == name && c.state == RunState::Running)
+    };
+    [Slot::A, Slot::B].into_iter().find(right).unwrap_or_else(|| if running(Slot::A) { Slot::B } else { Slot::A })
+}
+
+fn matches(situation: &Situation<'_>, spec: &ContainerSpec) -> bool {
+    situation.observed.containers.iter().any(|found| {
+        found.name == spec.name
+            && drift(
+                spec,
+                found,
+                wanted_image_id(situation, &spec.image),
+                situation.root,
+                situation.observed,
+            )
+            .is_none()
+    })
+}

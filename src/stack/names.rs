@@ -1,0 +1,91 @@
+//! How everything of a site is called. All names start with the site's, so that two sites never
+//! meet and `docker ps` reads like a table.
+
+use crate::name::{DbName, SiteName};
+
+/// One of the two places in which a container can stand beside its successor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Slot {
+    A,
+    B,
+}
+
+impl Slot {
+    #[must_use]
+    pub fn other(self) -> Slot {
+        match self {
+            Slot::A => Slot::B,
+            Slot::B => Slot::A,
+        }
+    }
+
+    #[must_use]
+    pub fn letter(self) -> char {
+        match self {
+            Slot::A => 'a',
+            Slot::B => 'b',
+        }
+    }
+}
+
+#[must_use]
+pub fn network(site: &SiteName) -> String {
+    format!("{site}-net")
+}
+
+/// PostgreSQL's data of one generation.
+#[must_use]
+pub fn db_volume(site: &SiteName, generation: u32) -> String {
+    format!("{site}-db-{generation}")
+}
+
+/// Odoo's data directory (filestore and sessions) of one generation.
+#[must_use]
+pub fn web_volume(site: &SiteName, generation: u32) -> String {
+    format!("{site}-web-{generation}")
+}
+
+/// The directory of PostgreSQL's Unix socket, shared with Odoo. It holds no data.
+#[must_use]
+pub fn socket_volume(site: &SiteName) -> String {
+    format!("{site}-socket")
+}
+
+#[must_use]
+pub fn postgres(site: &SiteName) -> String {
+    format!("{site}-postgres")
+}
+
+#[must_use]
+pub fn odoo(site: &SiteName, slot: Slot) -> String {
+    format!("{site}-odoo-{}", slot.letter())
+}
+
+#[must_use]
+pub fn cron(site: &SiteName) -> String {
+    format!("{site}-cron")
+}
+
+#[must_use]
+pub fn front(site: &SiteName) -> String {
+    format!("{site}-front")
+}
+
+#[must_use]
+pub fn nginx(site: &SiteName, slot: Slot) -> String {
+    format!("{site}-nginx-{}", slot.letter())
+}
+
+/// A container that lives as long as one operation.
+#[must_use]
+pub fn helper(site: &SiteName, purpose: &str) -> String {
+    format!("{site}-helper-{purpose}")
+}
+
+/// The name that a database has until it is complete. [`DbName`] refuses it to users, so whatever
+/// carries it is ours to drop.
+#[must_use]
+pub fn unfinished_database(database: &DbName) -> String {
+    format!("{database}__init")
+}
