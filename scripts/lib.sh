@@ -86,6 +86,19 @@ show_progress() {
   [[ ! -t 2 ]] || printf '\r\033[K' >&2
 }
 
+# The process group of the long step that runs now, ended with us.
+RUNNING_STEP=''
+
+end_running_step() {
+  [[ -n $RUNNING_STEP ]] || return 0
+  kill -TERM -- "-$RUNNING_STEP" 2>/dev/null || true
+  wait "$RUNNING_STEP" 2>/dev/null || true
+  RUNNING_STEP=''
+}
+
+trap 'end_running_step; exit 130' INT
+trap 'end_running_step; exit 143' TERM HUP
+
 # run_logged LABEL EXPECTED LOG COMMAND...: a long step whose chatter goes to
 # LOG; the end of LOG is shown when the step fails, whose status is returned.
 run_logged() {
@@ -93,10 +106,16 @@ run_logged() {
   shift 3
   mkdir -p "$(dirname "$log")"
   say "- $label (expect $expected)"
+  # In a process group of its own the whole step can be ended, and Ctrl-C is
+  # not ignored as it is in a script's ordinary background jobs.
+  set -m
   "$@" >"$log" 2>&1 </dev/null &
   pid=$!
+  set +m
+  RUNNING_STEP=$pid
   show_progress "$pid" "$label"
   wait "$pid" || status=$?
+  RUNNING_STEP=''
   if ((status == 0)); then
     say "  done in $(duration $((SECONDS - started)))"
   else
@@ -143,6 +162,15 @@ refresh_package_lists() {
   [[ -z $(find "$lists" -maxdepth 1 -name '*Packages*' -mmin -1440 -print -quit 2>/dev/null) ]] || return 0
   run_logged "refreshing the package lists" "some seconds" "$(log_dir)/apt-update.log" \
     as_root apt-get -q update
+}
+
+# debian_repository LABEL: the address from which apt takes Debian's packages
+# (Debian) or their security updates (Debian-Security); nothing where apt is
+# set up for another distribution alone.
+debian_repository() {
+  # shellcheck disable=SC2016  # apt expands these
+  apt-get indextargets --format '$(LABEL)|$(REPO_URI)' 'Created-By: Packages' |
+    awk -F'|' -v label="$1" '$1 == label { print $2; exit }'
 }
 
 # install_packages WHY PACKAGE...: installs those that are missing.
