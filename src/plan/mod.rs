@@ -44,20 +44,41 @@ pub enum Action {
     PrepareRole { container: String },
     CreateDatabase { container: String, name: String },
     InstallBase { container: String, database: String, release: Release, language: Language },
-    SetFirstUser { container: String, database: String, login: Login, language: Language, country: Option<Country> },
+    SetFirstUser { container: String, database: String, user: FirstUser },
     AdoptFilestore { container: String, from: String, to: DbName },
     RenameDatabase { container: String, from: String, to: DbName },
     AwaitOdoo { container: String, address: Ipv4Addr, host: Fqdn, seconds: u32 },
     TestNginxConf { helper: Box<ContainerSpec> },
     PublishNginxConf { fingerprint: String },
     ReloadNginx { container: String, fingerprint: String },
-    AwaitNginx { container: String, address: Ipv4Addr, fingerprint: String, seconds: u32 },
+    AwaitNginx { container: String, address: Ipv4Addr, host: Fqdn, fingerprint: String, seconds: u32 },
     DrainOdoo { container: String, seconds: u32 },
     AwaitCron { container: String, seconds: u32 },
     /// Asks the published address for the login page, as a browser would.
-    ProbeSite { address: SocketAddr, host: Fqdn, seconds: u32 },
+    ProbeSite { address: SocketAddr, host: Fqdn, trust: Trust, seconds: u32 },
     /// Removes configuration directories that no container uses any more.
     Sweep { keep: Vec<String>, certificate: String },
+}
+
+/// Odoo's first user, without the password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FirstUser {
+    pub login: Login,
+    pub language: Language,
+    /// The company's country; its currency becomes the company's.
+    pub country: Option<Country>,
+    /// The address that Odoo puts into links.
+    pub url: String,
+}
+
+/// Which certificate the probe accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trust {
+    /// Only one that the site's local CA signed.
+    LocalCa,
+    /// The owner's own: it was checked when it was installed.
+    Anything,
 }
 
 /// A text that a plan carries and does not print.
@@ -150,7 +171,7 @@ impl fmt::Display for Action {
             PrepareRole { .. } => write!(f, "prepare PostgreSQL role odoo"),
             CreateDatabase { name, .. } => write!(f, "create database {name}"),
             InstallBase { database, .. } => write!(f, "install Odoo's base modules in {database}"),
-            SetFirstUser { login, .. } => write!(f, "set the first user {login} with a random password"),
+            SetFirstUser { user, .. } => write!(f, "set the first user {} with a random password", user.login),
             AdoptFilestore { from, to, .. } => write!(f, "rename filestore {from} to {to}"),
             RenameDatabase { from, to, .. } => write!(f, "rename database {from} to {to}"),
             AwaitOdoo { container, .. } => write!(f, "wait for the login page of {container}"),

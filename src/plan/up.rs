@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::guard;
 use super::matching::drift;
-use super::{Action, Hidden, OdooConfFile, Plan};
+use super::{Action, FirstUser, Hidden, OdooConfFile, Plan, Trust};
 use crate::failure::{Failure, Result};
 use crate::name::{ImageRef, Port};
 use crate::observed::{Container, Labelled, Observed, RunState};
@@ -326,9 +326,12 @@ impl<'a> Planner<'a> {
             Action::SetFirstUser {
                 container: maker.clone(),
                 database: unfinished,
-                login: site.odoo.admin_login.clone(),
-                language: site.odoo.language.clone(),
-                country: site.odoo.country.clone(),
+                user: FirstUser {
+                    login: site.odoo.admin_login.clone(),
+                    language: site.odoo.language.clone(),
+                    country: site.odoo.country.clone(),
+                    url: site.url(),
+                },
             },
             "the password must be nobody's guess",
         );
@@ -430,8 +433,8 @@ impl<'a> Planner<'a> {
                 } else {
                     self.realise(&spec, &fate, stack::NGINX_GRACE);
                 }
-                let (container, address) = (spec.name, self.front_address());
-                let wait = Action::AwaitNginx { container, address, fingerprint, seconds: SOON };
+                let (container, address, host) = (spec.name, self.front_address(), self.site().domain.clone());
+                let wait = Action::AwaitNginx { container, address, host, fingerprint, seconds: SOON };
                 self.plan.push(wait, "it must answer before anything else happens");
             }
         }
@@ -500,7 +503,11 @@ impl<'a> Planner<'a> {
         let listen = &self.site().listen;
         let address = SocketAddr::new(reachable(listen.address), listen.https.get());
         let host = self.site().domain.clone();
-        let probe = Action::ProbeSite { address, host, seconds: SOON };
+        let trust = match self.site().tls {
+            Tls::SelfSigned => Trust::LocalCa,
+            Tls::Files { .. } => Trust::Anything,
+        };
+        let probe = Action::ProbeSite { address, host, trust, seconds: SOON };
         self.plan.push(probe, "success is what a browser sees");
         let keep =
             [&self.stack.odoo, &self.stack.cron, &self.stack.command].into_iter().map(conf_name).collect();

@@ -1,0 +1,84 @@
+//! Steps on images and containers.
+
+use super::Bench;
+use crate::engine::{Engine, PullProgress};
+use crate::event::{Event, Unit};
+use crate::failure::{Context, Failure, Result};
+use crate::host::files;
+use crate::host::probe::Probe;
+use crate::name::ImageRef;
+use crate::observed::RunState;
+use crate::pins::{Pin, Pins};
+use crate::stack::spec::{ContainerSpec, MountSource};
+
+impl<E: Engine, P: Probe> Bench<'_, E, P> {
+    pub(super) async fn pull(&self, image: &ImageRef) -> Result<()> {
+        let reporter = self.reporter;
+        let mut progress = |position: PullProgress| {
+            reporter.report(Event::Progress {
+                done: position.done_bytes,
+                total: (position.total_bytes > 0).then_some(position.total_bytes),
+                unit: Unit::Bytes,
+                note: String::new(),
+            });
+        };
+        self.engine.pull(image, &mut progress).await
+    }
+
+    pub(super) async fn pin_images(&self, references: &[ImageRef]) -> Result<()> {
+        let mut pins = Pins::default();
+        for reference in references {
+            let image = self.engine.image(reference.as_str()).await?.ok_or_else(|| {
+                Failure::failed(format!("image {reference} was here a moment ago and is gone"))
+            })?;
+            let since = self.clock.now().to_string();
+            pins.images.insert(reference.to_string(), Pin { id: image.id, digests: image.repo_digests, since });
+        }
+        let text = serde_json::to_vec_pretty(&pins).context("cannot write down the images")?;
+        files::write_atomic(&self.dir.lock_file(), &text, 0o644)
+    }
+
+    /// Makes a container with the site directory's real path in its mounts.
+    pub(super) async fn create(&self, spec: &ContainerSpec) -> Result<()> {
+        let mut spec = spec.clone();
+        for mount in &mut spec.mounts {
+            if let MountSource::Directory(path) = &mut mount.source {
+                *path = self.dir.root().join(&path);
+                files::ensure_dir(path, 0o755)?;
+            }
+        }
+        self.engine.create(&spec).await.map(drop)
+    }
+
+    /// Its restart policy goes first, so that an engine restart in between does not bring it back;
+    /// it is removed only once it was seen stopped.
+    pub(super) async fn retire(&self, name: &str, grace: u32) -> Result<()> {
+        if self.engine.inspect(name).await?.is_none() {
+            return Ok(());
+        }
+        self.engine.forbid_restart(name).await?;
+        self.engine.stop(name, grace).await?;
+        match self.engine.inspect(name).await? {
+            Some(found) if matches!(found.state, RunState::Running | RunState::Restarting) => {
+                Err(Failure::failed(format!("container {name} does not stop")))
+            }
+            Some(_) => self.engine.remove(name).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Fails with the container's last lines when it has ended or keeps restarting.
+    pub(super) async fn must_run(&self, name: &str) -> Result<()> {
+        let Some(found) = self.engine.inspect(name).await? else {
+            return Err(Failure::failed(format!("container {name} is gone")));
+        };
+        let fault = match found.state {
+            _ if found.restart_count > 0 => "keeps ending and being restarted".to_owned(),
+            RunState::Running | RunState::Created => return Ok(()),
+            RunState::Restarting => "keeps ending and being restarted".to_owned(),
+            _ => format!("ended with exit code {}", found.exit_code.unwrap_or(-1)),
+        };
+        let lines = self.last_lines(name).await;
+        Err(Failure::failed(format!("container {name} {fault}")).evidence(lines))
+    }
+}

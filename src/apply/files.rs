@@ -1,0 +1,114 @@
+//! Steps on files of the site directory.
+
+use std::path::Path;
+
+use super::Bench;
+use crate::engine::{Engine, Exec};
+use crate::failure::{Failure, Result};
+use crate::host::files;
+use crate::host::probe::Probe;
+use crate::name::Fqdn;
+use crate::plan::OdooConfFile;
+use crate::render::odoo_conf::{OdooSecrets, odoo_conf};
+use crate::secret::Secret;
+use crate::stack::dirs;
+use crate::stack::spec::ContainerSpec;
+use crate::state::Phase;
+use crate::tls::inspect::check_pair;
+use crate::tls::local_ca::{CaPair, issue, new_ca};
+
+/// A configuration file until it has its owner; `odoo.conf` itself is therefore always complete.
+const UNOWNED: &str = "odoo.conf.new";
+/// Gives each directory's file to the image's own user `odoo` and puts it in place.
+const GIVE_AWAY: &str = "for d in \"$@\"; do chown odoo \"$d/odoo.conf.new\" && \
+     chmod 0400 \"$d/odoo.conf.new\" && mv \"$d/odoo.conf.new\" \"$d/odoo.conf\" || exit 1; done";
+
+impl<E: Engine, P: Probe> Bench<'_, E, P> {
+    pub(super) fn record_phase(&mut self, phase: Phase, generation: u32) -> Result<()> {
+        self.state.phase = phase;
+        self.state.generation = generation;
+        if phase == Phase::New {
+            self.state.system_identifier = None;
+        }
+        self.dir.save_state(&self.state)
+    }
+
+    pub(super) fn write_file(&self, path: &Path, content: &str) -> Result<()> {
+        let path = self.dir.root().join(path);
+        if let Some(directory) = path.parent() {
+            files::ensure_dir(directory, 0o755)?;
+        }
+        files::write_atomic(&path, content.as_bytes(), 0o644)
+    }
+
+    /// The files are written here with mode 0600 and given away by a helper container as root in
+    /// Odoo's image: only the image knows which number its user has.
+    pub(super) async fn write_odoo_conf(&self, confs: &[OdooConfFile], helper: &ContainerSpec) -> Result<()> {
+        let secrets = OdooSecrets {
+            database_password: &self.secrets.database_password,
+            master_password_hash: &self.secrets.master_password_hash,
+        };
+        let mut in_helper = Vec::new();
+        for file in confs {
+            let directory = self.dir.root().join(&file.directory);
+            files::ensure_dir(&directory, 0o755)?;
+            let text = odoo_conf(&file.conf, &secrets);
+            files::write_atomic(&directory.join(UNOWNED), text.expose().as_bytes(), 0o600)?;
+            let name = file.directory.file_name().unwrap_or_default().to_string_lossy();
+            in_helper.push(format!("/conf/{name}"));
+        }
+        self.retire(&helper.name, 0).await?;
+        self.create(helper).await?;
+        self.engine.start(&helper.name).await?;
+        let argv = ["sh", "-c", GIVE_AWAY, "sh"].map(str::to_owned).into_iter().chain(in_helper);
+        let output = self.exec(&helper.name, Exec::new(argv)).await?;
+        self.engine.remove(&helper.name).await?;
+        if output.exit_code == 0 {
+            return Ok(());
+        }
+        Err(Failure::failed("cannot give odoo.conf to the user of Odoo's image")
+            .evidence(output.stderr.lines().map(str::to_owned)))
+    }
+
+    pub(super) fn issue_certificate(&mut self, id: &str, names: &[Fqdn]) -> Result<()> {
+        let ca = self.local_ca()?;
+        let leaf = issue(&ca, names, self.clock.now())?;
+        self.store_certificate(id, &leaf.chain_pem, &leaf.key_pem)
+    }
+
+    /// The site's CA; made once. The key is written first: a certificate without its key would be
+    /// trusted by people for nothing.
+    fn local_ca(&self) -> Result<CaPair> {
+        let certificate = files::read_text_optional(&self.dir.ca_certificate())?;
+        let key = files::read_text_optional(&self.dir.ca_key())?;
+        if let (Some(certificate_pem), Some(key)) = (certificate, key) {
+            return Ok(CaPair { certificate_pem, key_pem: Secret::new(key) });
+        }
+        let ca = new_ca(&format!("autoodoo local CA ({})", self.state.site_id), self.clock.now())?;
+        files::write_atomic(&self.dir.ca_key(), ca.key_pem.expose().as_bytes(), 0o600)?;
+        files::write_atomic(&self.dir.ca_certificate(), ca.certificate_pem.as_bytes(), 0o644)?;
+        Ok(ca)
+    }
+
+    pub(super) fn install_certificate(&mut self, id: &str, certificate: &Path, key: &Path) -> Result<()> {
+        let chain = files::read_text(&self.dir.root().join(certificate))?;
+        let key = Secret::new(files::read_text(&self.dir.root().join(key))?);
+        check_pair(&chain, &key)?;
+        self.store_certificate(id, &chain, &key)
+    }
+
+    /// Each pair has a directory of its own, so that certificate and key always belong together.
+    fn store_certificate(&mut self, id: &str, chain: &str, key: &Secret) -> Result<()> {
+        let directory = self.dir.root().join(dirs::TLS).join(id);
+        files::ensure_dir(&directory, 0o700)?;
+        files::write_atomic(&directory.join("privkey.pem"), key.expose().as_bytes(), 0o600)?;
+        files::write_atomic(&directory.join("fullchain.pem"), chain.as_bytes(), 0o600)?;
+        self.state.certificate = Some(id.to_owned());
+        self.dir.save_state(&self.state)
+    }
+
+    pub(super) fn sweep(&self, confs: &[String], certificate: &str) -> Result<()> {
+        files::keep_only(&self.dir.root().join(dirs::ODOO), |name| confs.iter().any(|kept| kept == name))?;
+        files::keep_only(&self.dir.root().join(dirs::TLS), |name| name == certificate)
+    }
+}

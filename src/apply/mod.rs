@@ -1,0 +1,189 @@
+//! Carries a plan out, step by step, and chooses nothing while doing so. Each step is written to
+//! the journal before and after, so that a run that was cut off can be told from one that ended.
+
+mod containers;
+mod database;
+mod files;
+mod nginx;
+mod odoo;
+mod postgres;
+mod sql;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use crate::engine::{Engine, Exec, ExecOutput, LogQuery};
+use crate::event::{Event, Reporter};
+use crate::failure::{Failure, Kind, Result};
+use crate::host::clock::Clock;
+use crate::host::journal::Outcome;
+use crate::host::probe::Probe;
+use crate::host::secrets::Secrets;
+use crate::host::site_dir::SiteDir;
+use crate::plan::{Action, Plan, Step};
+use crate::state::State;
+
+/// Milliseconds between two questions while something is waited for.
+const POLL: Duration = Duration::from_millis(100);
+/// Log lines shown when a container fails.
+const LAST_LINES: u32 = 20;
+
+/// Everything that steps work on.
+pub struct Bench<'a, E, P> {
+    pub engine: &'a E,
+    pub probe: &'a P,
+    pub dir: &'a SiteDir,
+    pub secrets: &'a Secrets,
+    pub clock: &'a dyn Clock,
+    pub reporter: &'a dyn Reporter,
+    /// The operation's name, such as `up`; it marks what we run inside containers.
+    pub operation: &'a str,
+    pub state: State,
+}
+
+impl<E: Engine, P: Probe> Bench<'_, E, P> {
+    /// Does the steps in order until one fails or `interrupted` resolves.
+    pub async fn apply(&mut self, plan: &Plan, interrupted: impl Future<Output = ()>) -> Result<()> {
+        if plan.is_empty() {
+            return Ok(());
+        }
+        let journal = self.dir.journal();
+        let texts = plan.steps.iter().map(|step| step.action.to_string()).collect();
+        journal.begin(self.clock.now(), self.operation, texts)?;
+        let mut interrupted = std::pin::pin!(interrupted);
+        for (number, step) in (1..).zip(&plan.steps) {
+            journal.step_begin(self.clock.now(), number)?;
+            let done = tokio::select! {
+                done = self.step(number, plan.steps.len(), step) => done,
+                () = &mut interrupted => Err(interruption(step)),
+            };
+            if let Err(failure) = done {
+                journal.end(self.clock.now(), Outcome::Failed)?;
+                return Err(failure);
+            }
+            journal.step_end(self.clock.now(), number)?;
+        }
+        journal.end(self.clock.now(), Outcome::Done)
+    }
+
+    async fn step(&mut self, number: usize, of: usize, step: &Step) -> Result<()> {
+        let (action, cause) = (step.action.to_string(), step.cause.clone());
+        self.reporter.report(Event::StepStarted { number, of, action, cause });
+        let begun = Instant::now();
+        match self.perform(&step.action).await {
+            Ok(()) => {
+                let milliseconds = begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
+                self.reporter.report(Event::StepDone { number, of, milliseconds });
+                Ok(())
+            }
+            Err(failure) => {
+                self.reporter.report(Event::StepFailed { number, of });
+                Err(self.after_failure(step, failure).await)
+            }
+        }
+    }
+
+    /// Undoes what the plan says is undone when this step fails; what served before serves on.
+    async fn after_failure(&mut self, step: &Step, mut failure: Failure) -> Failure {
+        for action in &step.on_failure {
+            if let Err(second) = self.perform(action).await {
+                return failure.hint(format!("undoing it failed too ({action}: {second})"));
+            }
+        }
+        if !step.on_failure.is_empty() {
+            failure.kind = Kind::HealthGate;
+            failure = failure.hint("what served before still serves; nothing else was changed");
+        }
+        failure
+    }
+
+    async fn perform(&mut self, action: &Action) -> Result<()> {
+        use Action as A;
+        match action {
+            A::PullImage { image } => self.pull(image).await,
+            A::PinImages { pins } => self.pin_images(pins).await,
+            A::RecordPhase { phase, generation } => self.record_phase(*phase, *generation),
+            A::CreateNetwork(spec) => self.engine.create_network(spec).await,
+            A::RemoveNetwork { name } => self.engine.remove_network(name).await,
+            A::CreateVolume(spec) => self.engine.create_volume(spec).await,
+            A::RemoveVolume { name } => self.engine.remove_volume(name).await,
+            A::WriteFile { path, content } => self.write_file(path, &content.0),
+            A::WriteOdooConf { files, helper } => self.write_odoo_conf(files, helper).await,
+            A::IssueCertificate { id, names } => self.issue_certificate(id, names),
+            A::InstallCertificate { id, certificate, key } => self.install_certificate(id, certificate, key),
+            A::CreateContainer(spec) => self.create(spec).await,
+            A::StartContainer { name } => self.engine.start(name).await,
+            A::StopContainer { name, grace } => self.engine.stop(name, *grace).await,
+            A::RetireContainer { name, grace } => self.retire(name, *grace).await,
+            A::AwaitPostgres { container, seconds, system_identifier } => {
+                self.await_postgres(container, *seconds, system_identifier.as_deref()).await
+            }
+            A::PrepareRole { container } => self.prepare_role(container).await,
+            A::CreateDatabase { container, name } => self.create_database(container, name).await,
+            A::InstallBase { container, database, release, language } => {
+                self.install_base(container, database, *release, language).await
+            }
+            A::SetFirstUser { container, database, user } => {
+                self.set_first_user(container, database, user).await
+            }
+            A::AdoptFilestore { container, from, to } => self.adopt_filestore(container, from, to).await,
+            A::RenameDatabase { container, from, to } => self.rename_database(container, from, to).await,
+            A::AwaitOdoo { container, address, host, seconds } => {
+                self.await_odoo(container, *address, host, *seconds).await
+            }
+            A::TestNginxConf { helper } => self.test_nginx_conf(helper).await,
+            A::PublishNginxConf { .. } => self.publish_nginx_conf(),
+            A::ReloadNginx { container, fingerprint } => self.reload_nginx(container, fingerprint).await,
+            A::AwaitNginx { container, address, host, fingerprint, seconds } => {
+                self.await_nginx(container, *address, host, fingerprint, *seconds).await
+            }
+            A::DrainOdoo { container, seconds } => self.drain_odoo(container, *seconds).await,
+            A::AwaitCron { container, seconds } => self.await_cron(container, *seconds).await,
+            A::ProbeSite { address, host, trust, seconds } => {
+                self.probe_site(*address, host, *trust, *seconds).await
+            }
+            A::Sweep { keep, certificate } => self.sweep(keep, certificate),
+        }
+    }
+
+    /// Runs a command in a container and returns how it ended; output goes nowhere else.
+    async fn exec(&self, container: &str, exec: Exec) -> Result<ExecOutput> {
+        self.engine.exec(container, exec, &mut |_, _| {}).await
+    }
+
+    fn waiting(&self, reason: impl Into<String>, seconds: u32) {
+        self.reporter.report(Event::Waiting { reason: reason.into(), seconds_at_most: seconds.into() });
+    }
+
+    fn note(&self, text: impl Into<String>) {
+        self.reporter.report(Event::Note { text: text.into() });
+    }
+
+    /// The last lines that a container wrote; what cannot be read is left out, since it only
+    /// illustrates another failure.
+    async fn last_lines(&self, container: &str) -> Vec<String> {
+        let query = LogQuery { tail: Some(LAST_LINES), ..LogQuery::default() };
+        let mut lines = Vec::new();
+        let _ = self.engine.logs(container, &query, &mut |_, line| lines.push(line.to_owned())).await;
+        lines
+    }
+}
+
+/// A point in time until which something may take.
+#[derive(Debug, Clone, Copy)]
+struct Deadline(Instant);
+
+impl Deadline {
+    fn after(seconds: u32) -> Deadline {
+        Deadline(Instant::now() + Duration::from_secs(seconds.into()))
+    }
+
+    fn passed(self) -> bool {
+        Instant::now() >= self.0
+    }
+}
+
+fn interruption(step: &Step) -> Failure {
+    Failure::failed(format!("interrupted during: {}", step.action))
+        .hint("nothing is lost; the same command goes on from here")
+}

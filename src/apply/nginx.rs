@@ -1,0 +1,98 @@
+//! Steps on the proxy.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::{Bench, Deadline, POLL};
+use crate::engine::Engine;
+use crate::failure::{Failure, Result};
+use crate::host::files;
+use crate::host::probe::{Get, Probe};
+use crate::name::Fqdn;
+use crate::stack::files as paths;
+use crate::stack::spec::ContainerSpec;
+
+/// Seconds that nginx may take to start workers with a new configuration.
+const RELOAD: u32 = 30;
+
+impl<E: Engine, P: Probe> Bench<'_, E, P> {
+    pub(super) async fn test_nginx_conf(&self, helper: &ContainerSpec) -> Result<()> {
+        self.retire(&helper.name, 0).await?;
+        self.create(helper).await?;
+        self.engine.start(&helper.name).await?;
+        let code = self.engine.wait(&helper.name).await?;
+        let lines = self.last_lines(&helper.name).await;
+        self.engine.remove(&helper.name).await?;
+        if code == 0 {
+            return Ok(());
+        }
+        Err(Failure::failed("nginx refuses the new configuration")
+            .evidence(lines)
+            .hint("the configuration in use was not touched"))
+    }
+
+    /// The rename is atomic: nginx finds the old file or the new one, never half of one.
+    pub(super) fn publish_nginx_conf(&self) -> Result<()> {
+        let candidate = files::read_text(&self.dir.root().join(paths::NGINX_CANDIDATE))?;
+        let live = self.dir.root().join(paths::NGINX_LIVE);
+        if let Some(directory) = live.parent() {
+            files::ensure_dir(directory, 0o755)?;
+        }
+        files::write_atomic(&live, candidate.as_bytes(), 0o644)
+    }
+
+    /// nginx answers a reload that it cannot do by going on as before and saying so in its log:
+    /// only new worker processes prove that the new configuration is in force.
+    pub(super) async fn reload_nginx(&mut self, container: &str, fingerprint: &str) -> Result<()> {
+        let before = self.children(container).await;
+        self.engine.signal(container, "HUP").await?;
+        let deadline = Deadline::after(RELOAD);
+        loop {
+            let now = self.children(container).await;
+            if now.iter().any(|pid| !before.contains(pid)) {
+                return self.nginx_has_loaded(fingerprint);
+            }
+            self.must_run(container).await?;
+            if deadline.passed() {
+                let lines = self.last_lines(container).await;
+                return Err(Failure::failed(format!("{container} did not take its new configuration"))
+                    .evidence(lines));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    pub(super) async fn await_nginx(
+        &mut self,
+        container: &str,
+        address: Ipv4Addr,
+        host: &Fqdn,
+        fingerprint: &str,
+        seconds: u32,
+    ) -> Result<()> {
+        let request = Get {
+            connect: SocketAddr::new(IpAddr::V4(address), 80),
+            tls: None,
+            host: host.to_string(),
+            path: "/".to_owned(),
+            headers: Vec::new(),
+            deadline: Duration::from_secs(5),
+        };
+        let deadline = Deadline::after(seconds);
+        while self.probe.get(&request).await.is_err() {
+            self.must_run(container).await?;
+            if deadline.passed() {
+                let lines = self.last_lines(container).await;
+                return Err(Failure::failed(format!("{container} does not answer on port 80"))
+                    .evidence(lines));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        self.nginx_has_loaded(fingerprint)
+    }
+
+    fn nginx_has_loaded(&mut self, fingerprint: &str) -> Result<()> {
+        self.state.nginx_loaded = Some(fingerprint.to_owned());
+        self.dir.save_state(&self.state)
+    }
+}

@@ -1,0 +1,174 @@
+//! Steps that ask Odoo and the whole site whether they answer.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::{Bench, Deadline, POLL};
+use crate::engine::{Engine, Exec};
+use crate::failure::{Failure, Kind, Result};
+use crate::host::files;
+use crate::host::probe::{Get, Probe, TlsTrust};
+use crate::name::Fqdn;
+use crate::plan::Trust;
+use crate::render::odoo_conf::HTTP_PORT;
+
+/// The page that proves Odoo, its database and its modules: 200 without a redirect. `/web/health`
+/// says 200 even when every visitor is sent to the database selector.
+const LOGIN_PAGE: &str = "/web/login";
+/// A first request loads the registry; later ones answer within this.
+const ANSWER: Duration = Duration::from_secs(60);
+
+impl<E: Engine, P: Probe> Bench<'_, E, P> {
+    pub(super) async fn await_odoo(
+        &self,
+        container: &str,
+        address: Ipv4Addr,
+        host: &Fqdn,
+        seconds: u32,
+    ) -> Result<()> {
+        self.waiting("Odoo has not answered yet", seconds);
+        let request = Get {
+            connect: SocketAddr::new(IpAddr::V4(address), HTTP_PORT),
+            tls: None,
+            host: host.to_string(),
+            path: LOGIN_PAGE.to_owned(),
+            headers: Vec::new(),
+            deadline: ANSWER,
+        };
+        let deadline = Deadline::after(seconds);
+        loop {
+            let answer = self.ask(&request).await;
+            if answer.is_ok() {
+                return Ok(());
+            }
+            self.must_run(container).await?;
+            if deadline.passed() {
+                let lines = self.last_lines(container).await;
+                let fault = answer.err().unwrap_or_default();
+                return Err(Failure::failed(format!(
+                    "{container} did not show its login page within {seconds} s: {fault}"
+                ))
+                .evidence(lines)
+                .hint("give it longer with `--wait-timeout SECONDS`"));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// `Err` says in words what came instead of a 200.
+    async fn ask(&self, request: &Get) -> Result<(), String> {
+        match self.probe.get(request).await {
+            Ok(answer) if answer.status == 200 => Ok(()),
+            Ok(answer) => Err(format!("{} answered {}", request.path, answer.status)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// What a browser would do: the published address, the site's name, a certificate it trusts.
+    pub(super) async fn probe_site(
+        &self,
+        address: SocketAddr,
+        host: &Fqdn,
+        trust: Trust,
+        seconds: u32,
+    ) -> Result<()> {
+        let tls = match trust {
+            Trust::LocalCa => TlsTrust::Roots(files::read_text(&self.dir.ca_certificate())?),
+            Trust::Anything => TlsTrust::Anything,
+        };
+        let request = Get {
+            connect: address,
+            tls: Some(tls),
+            host: host.to_string(),
+            path: LOGIN_PAGE.to_owned(),
+            headers: Vec::new(),
+            deadline: ANSWER,
+        };
+        let deadline = Deadline::after(seconds);
+        loop {
+            let Err(fault) = self.ask(&request).await else { return Ok(()) };
+            if deadline.passed() {
+                return Err(Failure::new(
+                    Kind::Failed,
+                    format!("https://{host} at {address} does not show the login page: {fault}"),
+                )
+                .hint("`autoodoo logs nginx` and `autoodoo logs odoo` say more"));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until no request that came in before the switch is left, or for so many seconds.
+    pub(super) async fn drain_odoo(&self, container: &str, seconds: u32) -> Result<()> {
+        self.waiting("requests that were begun before the switch are finished", seconds);
+        let deadline = Deadline::after(seconds);
+        loop {
+            let exec = Exec::new(["cat", "/proc/net/tcp"]);
+            let Ok(output) = self.exec(container, exec).await else { return Ok(()) };
+            let open = established(&output.stdout, HTTP_PORT);
+            if open == 0 {
+                return Ok(());
+            }
+            if deadline.passed() {
+                self.note(format!("{container} still has {open} open requests; it gets a moment to end them"));
+                return Ok(());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Odoo's server starts its cron processes once it has loaded the database.
+    pub(super) async fn await_cron(&self, container: &str, seconds: u32) -> Result<()> {
+        self.waiting("scheduled actions have not started yet", seconds);
+        let deadline = Deadline::after(seconds);
+        while self.children(container).await.is_empty() {
+            self.must_run(container).await?;
+            if deadline.passed() {
+                let lines = self.last_lines(container).await;
+                return Err(Failure::failed(format!("{container} started no cron process within {seconds} s"))
+                    .evidence(lines));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// Process ids of the children of a container's first process; empty while it cannot be asked.
+    pub(super) async fn children(&self, container: &str) -> Vec<String> {
+        let exec = Exec::new(["cat", "/proc/1/task/1/children"]);
+        let output = self.exec(container, exec).await.unwrap_or_default();
+        output.stdout.split_whitespace().map(str::to_owned).collect()
+    }
+}
+
+/// Established connections to a local port in the text of /proc/net/tcp (proc(5)): addresses are
+/// hexadecimal, state 01 is ESTABLISHED.
+fn established(table: &str, port: u16) -> usize {
+    let local = format!(":{port:04X}");
+    table
+        .lines()
+        .skip(1)
+        .filter(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            fields.next().is_some_and(|address| address.ends_with(&local)) && fields.nth(1) == Some("01")
+        })
+        .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn established_connections_are_counted_by_local_port() {
+        let table = "\
+  sl  local_address rem_address   st tx_queue
+   0: 00000000:1F85 00000000:0000 0A 00000000:00000000
+   1: 0B07D50A:1F85 0A07D50A:C350 01 00000000:00000000
+   2: 0B07D50A:1F85 0A07D50A:C351 06 00000000:00000000
+   3: 0B07D50A:C352 0A07D50A:1F85 01 00000000:00000000
+";
+        assert_eq!(established(table, 8069), 1);
+        assert_eq!(established("", 8069), 0);
+    }
+}

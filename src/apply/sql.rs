@@ -1,0 +1,95 @@
+//! SQL that is given to psql on its standard input. Identifiers are validated names without
+//! quotes; values are quoted.
+
+use std::fmt::Write;
+
+/// A quoted identifier.
+fn ident(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A quoted string constant (`standard_conforming_strings` is on by default).
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Makes the role Odoo connects as, or puts it right: no superuser, no createdb. `verifier` is a
+/// SCRAM verifier, so that not even the server's log could show the password.
+pub fn prepare_role(role: &str, verifier: &str) -> String {
+    let (name, quoted) = (ident(role), literal(role));
+    format!(
+        "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {quoted}) THEN\n\
+         CREATE ROLE {name}; END IF; END $$;\n\
+         ALTER ROLE {name} WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS\n\
+         PASSWORD {};\n",
+        literal(verifier)
+    )
+}
+
+/// Makes an empty database that belongs to the superuser and that `role` may fill. One of this name
+/// is dropped: callers use it for names of unfinished databases only.
+pub fn create_database(name: &str, role: &str) -> String {
+    let (database, role) = (ident(name), ident(role));
+    let mut sql = disconnect(name);
+    // Writing to a String cannot fail.
+    let _ = write!(
+        sql,
+        "DROP DATABASE IF EXISTS {database};\n\
+         CREATE DATABASE {database} OWNER postgres TEMPLATE template0 ENCODING 'UTF8';\n\
+         GRANT CONNECT, TEMPORARY, CREATE ON DATABASE {database} TO {role};\n\
+         \\connect {database}\n\
+         GRANT USAGE, CREATE ON SCHEMA public TO {role};\n\
+         CREATE EXTENSION IF NOT EXISTS unaccent;\n\
+         CREATE EXTENSION IF NOT EXISTS pg_trgm;\n\
+         ALTER FUNCTION unaccent(text) IMMUTABLE;\n"
+    );
+    sql
+}
+
+/// Gives a database its name. One that has the name already is kept under `aside`.
+pub fn rename_database(from: &str, to: &str, aside: &str) -> String {
+    format!(
+        "{}{}SELECT format('ALTER DATABASE %I RENAME TO %I', datname, {}) FROM pg_database\n\
+         WHERE datname = {} \\gexec\n\
+         ALTER DATABASE {} RENAME TO {};\n",
+        disconnect(from),
+        disconnect(to),
+        literal(aside),
+        literal(to),
+        ident(from),
+        ident(to),
+    )
+}
+
+fn disconnect(database: &str) -> String {
+    format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {};\n",
+        literal(database)
+    )
+}
+
+/// Ends what an interrupted operation of ours still runs in the server.
+pub fn end_leftover_sessions() -> &'static str {
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity\n\
+     WHERE application_name LIKE 'autoodoo:%' AND pid <> pg_backend_pid();\n"
+}
+
+pub const SYSTEM_IDENTIFIER: &str = "SELECT system_identifier FROM pg_control_system();\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoting() {
+        assert_eq!(ident("a\"b"), "\"a\"\"b\"");
+        assert_eq!(literal("o'neil"), "'o''neil'");
+    }
+
+    #[test]
+    fn the_role_gets_no_power() {
+        let sql = prepare_role("odoo", "SCRAM-SHA-256$x");
+        assert!(sql.contains("NOSUPERUSER NOCREATEDB NOCREATEROLE"));
+        assert!(!sql.contains(" SUPERUSER"));
+    }
+}

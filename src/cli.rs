@@ -1,0 +1,184 @@
+//! The command line: types and help texts only.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::command::init::InitArgs;
+use crate::engine::endpoint::EngineChoice;
+use crate::stack::spec::Role;
+
+/// Runs a production Odoo from the stock images on Docker or Podman.
+///
+/// Exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 there are changes to make;
+/// 4 no engine; 5 another operation holds the site; 6 health gate failed, previous state is back;
+/// 7 a verification failed.
+#[derive(Debug, Parser)]
+#[command(name = "autoodoo", version, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+pub struct GlobalArgs {
+    /// The site directory, which holds autoodoo.yaml
+    #[arg(short = 'C', long, global = true, value_name = "DIR", default_value = ".")]
+    pub site_dir: PathBuf,
+    /// The container engine: auto, docker, podman, or a URL such as unix:///run/podman/podman.sock
+    #[arg(long, global = true, value_name = "ENGINE", default_value = "auto")]
+    pub engine: EngineChoice,
+    /// Write one JSON object a line to standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Take the default answer to every question
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+    /// Say only what went wrong
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say why each step is done
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Describe a new site: a wizard that writes autoodoo.yaml and secrets/
+    Init(Box<InitArgs>),
+    /// Bring the site to what autoodoo.yaml says
+    Up(UpArgs),
+    /// Stop the site and remove its containers; data stays unless asked otherwise
+    Down(DownArgs),
+    /// Stop and start the site's containers, or one service
+    Restart(RestartArgs),
+    /// Show what runs and where it answers
+    Status,
+    /// Show log lines of the site's services
+    Logs(LogsArgs),
+    /// Open psql on the site's database, or pass it a script on standard input
+    Psql(PsqlArgs),
+    /// Open Odoo's Python shell on the site's database
+    Shell(ShellArgs),
+    /// Run any Odoo command with the site's configuration
+    Odoo(OdooArgs),
+    /// Write the site in another tool's format
+    Export(ExportArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Print the plan and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Seconds that Odoo may take to show its login page
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub wait_timeout: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct DownArgs {
+    /// Remove the data too: the database, the filestore, everything
+    #[arg(long)]
+    pub volumes: bool,
+    /// With --volumes: the site's name, so that nobody removes data by habit
+    #[arg(long, value_name = "NAME", requires = "volumes")]
+    pub confirm: Option<String>,
+    /// Print the plan and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RestartArgs {
+    /// The service; all of them when left out
+    pub service: Option<Service>,
+    /// Seconds that Odoo may take to show its login page
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub wait_timeout: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The service; all of them when left out
+    pub service: Option<Service>,
+    /// Go on showing lines as they come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only lines since then: a duration such as 10m or 2h, or a time such as 2026-01-31T03:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Only the last so many lines of each service
+    #[arg(short = 'n', long, value_name = "LINES")]
+    pub tail: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub struct PsqlArgs {
+    /// Be PostgreSQL's superuser instead of Odoo's role
+    #[arg(long)]
+    pub superuser: bool,
+    /// Arguments for psql, such as -c 'select 1'
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "PSQL ARGUMENTS")]
+    pub args: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ShellArgs {
+    /// Arguments for `odoo shell`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ODOO ARGUMENTS")]
+    pub args: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct OdooArgs {
+    /// Arguments for Odoo, such as --update=sale --stop-after-init
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ODOO ARGUMENTS", required = true)]
+    pub args: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    #[command(subcommand)]
+    pub format: ExportFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ExportFormat {
+    /// A Compose file of the same stack, for docker compose
+    Compose,
+}
+
+/// A service as users name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Service {
+    Odoo,
+    Cron,
+    Postgres,
+    Nginx,
+}
+
+impl Service {
+    #[must_use]
+    pub fn role(self) -> Role {
+        match self {
+            Service::Odoo => Role::Odoo,
+            Service::Cron => Role::Cron,
+            Service::Postgres => Role::Postgres,
+            Service::Nginx => Role::Nginx,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,84 @@
+//! One file a verb: load, observe, plan, confirm, apply.
+
+pub mod down;
+pub mod export;
+pub mod init;
+pub mod logs;
+pub mod open;
+pub mod restart;
+pub mod run;
+pub mod site;
+pub mod status;
+pub mod up;
+
+use std::net::IpAddr;
+
+use crate::cli::{Cli, Command};
+use crate::engine::Engine;
+use crate::engine::endpoint::EngineChoice;
+use crate::failure::Result;
+use crate::host::clock::Clock;
+use crate::host::probe::Probe;
+use crate::host::random::Random;
+use crate::name::Port;
+use crate::stack::sizing::Capacity;
+use crate::stack::spec::Subnet;
+use crate::ui::Ui;
+use crate::ui::prompt::Prompter;
+
+/// The outside world, as far as commands touch it. The binary gives them the real one, tests a
+/// stateful fake.
+#[expect(async_fn_in_trait, reason = "the program runs on one thread; no caller needs Send")]
+pub trait Adapters {
+    type Engine: Engine;
+    type Probe: Probe;
+
+    /// Connects to the engine that is meant; `remembered` is where the site was made.
+    async fn engine(&self, choice: &EngineChoice, remembered: Option<&str>) -> Result<Self::Engine>;
+    fn probe(&self) -> &Self::Probe;
+    fn clock(&self) -> &dyn Clock;
+    fn random(&self) -> &dyn Random;
+    fn prompter(&self) -> &dyn Prompter;
+    fn machine(&self) -> &Machine;
+    /// Who listens on a port of the host, if anybody does.
+    fn port_holder(&self, address: IpAddr, port: Port) -> Result<Option<String>>;
+    /// Resolves when the user wants the operation to stop.
+    async fn interrupted(&self);
+}
+
+/// What the machine is, read once.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    pub capacity: Capacity,
+    /// Networks that the host routes to.
+    pub routed: Vec<Subnet>,
+    pub fqdn: Option<String>,
+    /// The value of LANG.
+    pub lang: Option<String>,
+    /// Standard input and output are a terminal.
+    pub terminal: bool,
+    pub pid: u32,
+}
+
+/// What each command is given.
+pub struct Context<'a, A> {
+    pub adapters: &'a A,
+    pub cli: &'a Cli,
+    pub ui: &'a Ui,
+}
+
+/// Runs the command. The value is the exit code of a passed-on program, else 0.
+pub async fn dispatch<A: Adapters>(context: &Context<'_, A>) -> Result<u8> {
+    match &context.cli.command {
+        Command::Init(args) => init::cmd_init(context, args).map(|()| 0),
+        Command::Up(args) => up::cmd_up(context, args).await.map(|()| 0),
+        Command::Down(args) => down::cmd_down(context, args).await.map(|()| 0),
+        Command::Restart(args) => restart::cmd_restart(context, args).await.map(|()| 0),
+        Command::Status => status::cmd_status(context).await.map(|()| 0),
+        Command::Logs(args) => logs::cmd_logs(context, args).await.map(|()| 0),
+        Command::Psql(args) => open::cmd_psql(context, args).await,
+        Command::Shell(args) => open::cmd_shell(context, args).await,
+        Command::Odoo(args) => open::cmd_odoo(context, args).await,
+        Command::Export(args) => export::cmd_export(context, args).await.map(|()| 0),
+    }
+}

@@ -1,0 +1,101 @@
+//! `psql`, `shell` and `odoo`: a person at the site's own tools. Exit codes are passed on.
+
+use super::site::{Loaded, load};
+use super::up::with_situation;
+use super::{Adapters, Context};
+use crate::cli::{OdooArgs, PsqlArgs, ShellArgs};
+use crate::engine::{Engine, Exec};
+use crate::failure::{Failure, Result};
+use crate::host::files;
+use crate::plan::up::{pinned, target};
+use crate::render::odoo_conf::DATABASE_ROLE;
+use crate::stack::names;
+use crate::stack::spec::{ContainerSpec, MountSource, Restart};
+use crate::state::Phase;
+
+pub async fn cmd_psql<A: Adapters>(context: &Context<'_, A>, args: &PsqlArgs) -> Result<u8> {
+    let loaded = load(context)?;
+    has_data(&loaded)?;
+    let engine = loaded.engine(context).await?;
+    let container = names::postgres(&loaded.site.name);
+    if engine.inspect(&container).await?.is_none() {
+        return Err(Failure::failed("PostgreSQL is not running").hint("start the site with `autoodoo up`"));
+    }
+    let mut argv = ["psql", "--username=postgres", "--dbname"].map(str::to_owned).to_vec();
+    argv.push(loaded.site.database.to_string());
+    argv.extend(args.args.iter().cloned());
+    let mut exec = Exec::new(argv).user("postgres");
+    if !args.superuser {
+        // What is made by hand must belong to Odoo, or Odoo could not use it.
+        exec = exec.env("PGOPTIONS", &format!("-c role={DATABASE_ROLE}"));
+    }
+    let code = engine.exec_attached(&container, exec, context.adapters.machine().terminal).await?;
+    Ok(exit_code(code))
+}
+
+pub async fn cmd_shell<A: Adapters>(context: &Context<'_, A>, args: &ShellArgs) -> Result<u8> {
+    let words = ["odoo", "shell"].map(str::to_owned).into_iter().chain(args.args.iter().cloned());
+    run_odoo(context, words.collect()).await
+}
+
+pub async fn cmd_odoo<A: Adapters>(context: &Context<'_, A>, args: &OdooArgs) -> Result<u8> {
+    let words = std::iter::once("odoo".to_owned()).chain(args.args.iter().cloned());
+    run_odoo(context, words.collect()).await
+}
+
+/// Runs Odoo in a container of its own, beside those that serve, with the site's volumes, socket
+/// and configuration. It goes when the command ends.
+async fn run_odoo<A: Adapters>(context: &Context<'_, A>, command: Vec<String>) -> Result<u8> {
+    let loaded = load(context)?;
+    has_data(&loaded)?;
+    let engine = loaded.engine(context).await?;
+    let spec = session(context, &loaded, &engine, command).await?;
+    let tty = spec.tty;
+    let id = engine.create(&spec).await?;
+    let code = engine.run_attached(&id, tty).await?;
+    Ok(exit_code(code))
+}
+
+async fn session<A: Adapters>(
+    context: &Context<'_, A>,
+    loaded: &Loaded,
+    engine: &A::Engine,
+    command: Vec<String>,
+) -> Result<ContainerSpec> {
+    let observed = loaded.observe(engine).await?;
+    let spec = with_situation(context, loaded, &observed, 0, |situation| {
+        Ok(pinned(situation, &target(situation)?.command.spec))
+    })?;
+    let machine = context.adapters.machine();
+    let mut spec = ContainerSpec {
+        name: names::helper(&loaded.site.name, &format!("session-{}", machine.pid)),
+        command,
+        restart: Restart::No,
+        stdin: true,
+        tty: machine.terminal,
+        auto_remove: true,
+        ..spec
+    };
+    for mount in &mut spec.mounts {
+        if let MountSource::Directory(path) = &mut mount.source {
+            *path = loaded.dir.root().join(&path);
+            if files::mode_of(&path.join("odoo.conf"))?.is_none() {
+                return Err(Failure::failed("the site file has changed since the last `up`")
+                    .hint("bring the site in line with `autoodoo up` first"));
+            }
+        }
+    }
+    Ok(spec)
+}
+
+fn has_data(loaded: &Loaded) -> Result<()> {
+    if loaded.state.phase == Phase::Ready {
+        return Ok(());
+    }
+    Err(Failure::failed("the site has no database yet").hint("make it with `autoodoo up`"))
+}
+
+/// A process exit code as the shell sees it.
+fn exit_code(code: i64) -> u8 {
+    u8::try_from(code).unwrap_or(1)
+}

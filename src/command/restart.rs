@@ -1,0 +1,24 @@
+//! `restart`: stop, then `up`, which starts what is stopped in the right order and waits for it.
+
+use super::site::load;
+use super::{Adapters, Context, run, up};
+use crate::cli::{RestartArgs, Service};
+use crate::failure::{Failure, Result};
+use crate::plan::down::stop_for_restart;
+
+pub async fn cmd_restart<A: Adapters>(context: &Context<'_, A>, args: &RestartArgs) -> Result<()> {
+    let mut loaded = load(context)?;
+    let engine = loaded.engine(context).await?;
+    let _lock = loaded.lock(context, "restart")?;
+    let observed = loaded.observe(&engine).await?;
+    if observed.containers.is_empty() {
+        return Err(Failure::failed("the site is down; there is nothing to restart")
+            .hint("start it with `autoodoo up`"));
+    }
+    run::after_interruption(context, &loaded)?;
+    let plan = stop_for_restart(&loaded.owner, &observed, args.service.map(Service::role));
+    run::apply(context, &mut loaded, &engine, &plan, "restart").await?;
+    up::converge(context, &mut loaded, &engine, args.wait_timeout, "restart").await?;
+    context.ui.result(&super::status::serving(&loaded));
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! Carrying plans out on a site: shared by every command that changes something.
+
+use super::site::Loaded;
+use super::{Adapters, Context};
+use crate::apply::Bench;
+use crate::event::Reporter;
+use crate::failure::Result;
+use crate::plan::Plan;
+
+/// Applies the plan and keeps the state that it leaves, also when it fails.
+pub async fn apply<A: Adapters>(
+    context: &Context<'_, A>,
+    loaded: &mut Loaded,
+    engine: &A::Engine,
+    plan: &Plan,
+    operation: &str,
+) -> Result<()> {
+    for remark in &plan.remarks {
+        context.ui.note(remark.clone());
+    }
+    if plan.is_empty() {
+        return Ok(());
+    }
+    super::up::remember_engine(loaded, engine).await?;
+    let mut bench = Bench {
+        engine,
+        probe: context.adapters.probe(),
+        dir: &loaded.dir,
+        secrets: &loaded.secrets,
+        clock: context.adapters.clock(),
+        reporter: context.ui,
+        operation,
+        state: loaded.state.clone(),
+    };
+    let outcome = bench.apply(plan, context.adapters.interrupted()).await;
+    loaded.state = bench.state;
+    outcome
+}
+
+/// Says when the last operation was cut off. What it left is put right by the plan, which starts
+/// from what is there.
+pub fn after_interruption<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) -> Result<()> {
+    if let Some(cut_off) = loaded.dir.journal().unfinished()? {
+        let during = cut_off.step.map(|step| format!(" during: {step}")).unwrap_or_default();
+        context.ui.note(format!(
+            "the last operation (`{}` of {}) was cut off{during}; going on from what is there",
+            cut_off.operation,
+            cut_off.at.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        ));
+    }
+    Ok(())
+}

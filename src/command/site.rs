@@ -1,0 +1,184 @@
+//! What every command on an existing site begins with: the site directory, the engine, and what
+//! is there now.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::{try_join, try_join_all, try_join3};
+
+use super::{Adapters, Context};
+use crate::engine::Engine;
+use crate::failure::{Context as _, Failure, Result};
+use crate::host::files;
+use crate::host::lock::{Holder, SiteLock};
+use crate::host::secrets::Secrets;
+use crate::host::site_dir::SiteDir;
+use crate::name::ImageRef;
+use crate::observed::{Labelled, Observed};
+use crate::pins::Pins;
+use crate::plan::up::{CertificateFacts, LocalFacts};
+use crate::secret::Secret;
+use crate::site::{Site, Tls, parse};
+use crate::stack::fingerprint::text_fingerprint;
+use crate::stack::spec::Owner;
+use crate::stack::{dirs, files as paths};
+use crate::state::State;
+use crate::tls::inspect::{check_pair, inspect, leaf_due, problems};
+
+/// A site directory that was read and found valid.
+pub struct Loaded {
+    pub dir: SiteDir,
+    pub site: Site,
+    pub owner: Owner,
+    pub state: State,
+    pub pins: Pins,
+    pub secrets: Secrets,
+}
+
+pub fn load<A: Adapters>(context: &Context<'_, A>) -> Result<Loaded> {
+    let dir = SiteDir::new(&context.cli.global.site_dir)?;
+    let path = dir.site_file();
+    let Some(bytes) = files::read_optional(&path)? else {
+        return Err(Failure::usage(format!("there is no site here: {} does not exist", path.display()))
+            .hint("make one with `autoodoo init`, or name its directory with `-C DIR`"));
+    };
+    let site = parse::site(&bytes).map_err(|faults| parse::failure(&path.display().to_string(), &faults))?;
+    let secrets = dir.secrets()?;
+    let Some(state) = dir.load_state()? else {
+        return Err(Failure::failed(format!(
+            "the site directory has lost its memory: {} does not exist",
+            dir.state_dir().join("state.json").display()
+        ))
+        .hint("nothing was changed: without it an empty Odoo could take the place of your data")
+        .hint("bring `state/` back from a copy of the site directory, or with `autoodoo restore`"));
+    };
+    let owner = Owner { site: site.name.to_string(), site_id: state.site_id.clone() };
+    let pins = load_pins(&dir)?;
+    Ok(Loaded { dir, site, owner, state, pins, secrets })
+}
+
+fn load_pins(dir: &SiteDir) -> Result<Pins> {
+    let path = dir.lock_file();
+    match files::read_optional(&path)? {
+        None => Ok(Pins::default()),
+        Some(bytes) => serde_json::from_slice(&bytes).context(format!("cannot read {}", path.display())),
+    }
+}
+
+impl Loaded {
+    pub async fn engine<A: Adapters>(&self, context: &Context<'_, A>) -> Result<A::Engine> {
+        context.adapters.engine(&context.cli.global.engine, self.state.engine.as_deref()).await
+    }
+
+    /// Takes the site for this command; fails when another has it.
+    pub fn lock<A: Adapters>(&self, context: &Context<'_, A>, command: &str) -> Result<SiteLock> {
+        let holder = Holder {
+            command: format!("autoodoo {command}"),
+            pid: context.adapters.machine().pid,
+            since: context.adapters.clock().now(),
+        };
+        SiteLock::acquire(&self.dir.state_dir(), &holder)
+    }
+
+    /// Everything on the engine that plans depend on, asked for side by side.
+    pub async fn observe<E: Engine>(&self, engine: &E) -> Result<Observed> {
+        let references = self.image_references();
+        let images = try_join_all(references.iter().map(async |reference| {
+            Ok::<_, Failure>((reference.clone(), engine.image(reference.as_str()).await?))
+        }));
+        let things = try_join3(engine.containers(), engine.networks(), engine.volumes());
+        let (images, (all_containers, networks, volumes)) = try_join(images, things).await?;
+        let ours = all_containers.iter().filter(|c| c.site_id() == Some(self.owner.site_id.as_str()));
+        let containers = try_join_all(ours.map(|container| engine.inspect(&container.id))).await?;
+        let images: BTreeMap<_, _> =
+            images.into_iter().filter_map(|(reference, image)| Some((reference, image?))).collect();
+        Ok(Observed {
+            engine: engine.info().await?,
+            images,
+            volumes,
+            networks,
+            all_containers,
+            containers: containers.into_iter().flatten().collect(),
+        })
+    }
+
+    /// The references of the site file and what they were pinned to.
+    fn image_references(&self) -> BTreeSet<ImageRef> {
+        let site = &self.site;
+        let named = [&site.odoo.image, &site.postgres.image, &site.nginx.image];
+        let pinned = named.iter().filter_map(|image| self.pins.images.get(image.as_str())?.id.parse().ok());
+        pinned.chain(named.iter().map(|image| (*image).clone())).collect()
+    }
+
+    /// What the site directory holds, as far as plans care.
+    pub fn local_facts<A: Adapters>(&self, context: &Context<'_, A>) -> Result<LocalFacts> {
+        let root = self.dir.root();
+        Ok(LocalFacts {
+            pg_hba: files::read_text_optional(&root.join(paths::PG_HBA))?,
+            nginx_live: files::read_text_optional(&root.join(paths::NGINX_LIVE))?,
+            odoo_confs: files::subdirectories_with(&root.join(dirs::ODOO), "odoo.conf")?,
+            certificate: self.certificate_facts(context)?,
+        })
+    }
+
+    fn certificate_facts<A: Adapters>(&self, context: &Context<'_, A>) -> Result<CertificateFacts> {
+        match &self.site.tls {
+            Tls::SelfSigned => self.own_certificate(context),
+            Tls::Files { certificate, key } => {
+                let chain = files::read_text(&self.dir.root().join(certificate))?;
+                let key = Secret::new(files::read_text(&self.dir.root().join(key))?);
+                self.users_certificate(context, &chain, &key)
+            }
+        }
+    }
+
+    /// The next directory is named by date and chance, both decided here and not while applying.
+    fn own_certificate<A: Adapters>(&self, context: &Context<'_, A>) -> Result<CertificateFacts> {
+        let now = context.adapters.clock().now();
+        let mut chance = [0; 3];
+        context.adapters.random().bytes(&mut chance);
+        let [a, b, c] = chance;
+        let next = format!("local-{}-{a:02x}{b:02x}{c:02x}", now.strftime("%Y%m%d"));
+        let Some((current, chain)) = self.stored_certificate()? else {
+            return Ok(CertificateFacts { current: None, due: None, next });
+        };
+        let names: Vec<_> = self.site.names().cloned().collect();
+        let due = if current.starts_with("local-") {
+            leaf_due(&inspect(&chain)?, &names, now)
+        } else {
+            Some("the site file asks for one from the local CA".to_owned())
+        };
+        Ok(CertificateFacts { current: Some(current), due, next })
+    }
+
+    /// The certificate in use and its text; `None` when its files are not complete.
+    fn stored_certificate(&self) -> Result<Option<(String, String)>> {
+        let Some(id) = &self.state.certificate else { return Ok(None) };
+        let directory = self.dir.root().join(dirs::TLS).join(id);
+        let chain = files::read_text_optional(&directory.join("fullchain.pem"))?;
+        let key = files::read_text_optional(&directory.join("privkey.pem"))?;
+        Ok(chain.zip(key).map(|(chain, _)| (id.clone(), chain)))
+    }
+
+    /// Refuses files that a browser would refuse, before anything is changed.
+    fn users_certificate<A: Adapters>(
+        &self,
+        context: &Context<'_, A>,
+        chain: &str,
+        key: &Secret,
+    ) -> Result<CertificateFacts> {
+        check_pair(chain, key)?;
+        let names: Vec<_> = self.site.names().cloned().collect();
+        let faults = problems(&inspect(chain)?, &names, context.adapters.clock().now());
+        if !faults.is_empty() {
+            return Err(Failure::usage(format!("the certificate does not fit this site: {}", faults.join("; ")))
+                .hint("give a certificate for all names of the site under `tls:`, or use `mode: self-signed`"));
+        }
+        let next = format!("files-{}", text_fingerprint(&format!("{chain}{}", key.expose())));
+        let current = self.stored_certificate()?.map(|(id, _)| id);
+        let due = match &current {
+            Some(current) if *current == next => None,
+            _ => Some("the certificate files are new".to_owned()),
+        };
+        Ok(CertificateFacts { current, due, next })
+    }
+}

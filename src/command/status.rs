@@ -1,0 +1,149 @@
+//! `status`: what runs, where it answers, what it keeps.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::site::{Loaded, load};
+use super::{Adapters, Context};
+use crate::failure::Result;
+use crate::observed::{Container, EngineInfo, Labelled, Observed, RunState};
+use crate::stack::names;
+use crate::stack::spec::Role;
+use crate::state::Phase;
+use crate::ui::table::table;
+
+/// Services in the order in which a request passes them.
+const SERVICES: [Role; 5] = [Role::Front, Role::Nginx, Role::Odoo, Role::Cron, Role::Postgres];
+
+#[derive(Debug, Serialize)]
+struct Status {
+    site: String,
+    url: String,
+    phase: Phase,
+    engine: EngineInfo,
+    /// Volumes with the site's data.
+    volumes: Vec<String>,
+    services: Vec<Line>,
+}
+
+#[derive(Debug, Serialize)]
+struct Line {
+    service: Role,
+    /// `absent` when it does not exist.
+    state: String,
+    container: Option<String>,
+    image: Option<String>,
+    /// RFC 3339.
+    since: Option<String>,
+    restarts: u64,
+}
+
+pub async fn cmd_status<A: Adapters>(context: &Context<'_, A>) -> Result<()> {
+    let loaded = load(context)?;
+    let engine = loaded.engine(context).await?;
+    let observed = loaded.observe(&engine).await?;
+    context.ui.result(&status(&loaded, &observed));
+    Ok(())
+}
+
+fn status(loaded: &Loaded, observed: &Observed) -> Status {
+    let (name, generation) = (&loaded.site.name, loaded.state.generation);
+    let volumes = [names::db_volume(name, generation), names::web_volume(name, generation)];
+    Status {
+        site: name.to_string(),
+        url: loaded.site.url(),
+        phase: loaded.state.phase,
+        engine: observed.engine.clone(),
+        volumes: volumes
+            .into_iter()
+            .filter(|name| observed.volumes.iter().any(|volume| volume.name == *name))
+            .collect(),
+        services: SERVICES.into_iter().flat_map(|role| lines(role, observed)).collect(),
+    }
+}
+
+fn lines(role: Role, observed: &Observed) -> Vec<Line> {
+    let found: Vec<_> = observed.containers.iter().filter(|c| c.role() == Some(role)).map(line).collect();
+    if !found.is_empty() {
+        return found;
+    }
+    let state = "absent".to_owned();
+    vec![Line { service: role, state, container: None, image: None, since: None, restarts: 0 }]
+}
+
+fn line(container: &Container) -> Line {
+    Line {
+        service: container.role().unwrap_or(Role::Helper),
+        state: state_word(container),
+        container: Some(container.name.clone()),
+        image: Some(container.image.clone()),
+        since: container.started_at.clone(),
+        restarts: container.restart_count,
+    }
+}
+
+fn state_word(container: &Container) -> String {
+    match container.state {
+        RunState::Created => "created".to_owned(),
+        RunState::Running => "running".to_owned(),
+        RunState::Paused => "paused".to_owned(),
+        RunState::Restarting => "restarting".to_owned(),
+        RunState::Exited => format!("exited ({})", container.exit_code.unwrap_or(-1)),
+        RunState::Other => "unknown".to_owned(),
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "site    {} at {}", self.site, self.url)?;
+        writeln!(f, "engine  {} {} at {}", self.engine.kind, self.engine.version, self.engine.endpoint)?;
+        let data = match self.phase {
+            Phase::Ready => self.volumes.join(", "),
+            phase => format!("none yet ({phase})"),
+        };
+        writeln!(f, "data    {data}\n")?;
+        let rows = self.services.iter().map(|line| {
+            let dash = || "-".to_owned();
+            [
+                line.service.word().to_owned(),
+                line.state.clone(),
+                line.since.as_deref().map_or_else(dash, seconds_precision),
+                line.container.clone().unwrap_or_else(dash),
+                line.image.clone().unwrap_or_else(dash),
+            ]
+        });
+        f.write_str(&table(["SERVICE", "STATE", "SINCE", "CONTAINER", "IMAGE"], rows))
+    }
+}
+
+/// `2026-01-31T03:00:00.123456789Z` without its fraction.
+fn seconds_precision(time: &str) -> String {
+    time.parse::<jiff::Timestamp>()
+        .map_or_else(|_| time.to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
+}
+
+/// The last words of a successful `up`.
+#[derive(Debug, Serialize)]
+pub struct Serving {
+    event: &'static str,
+    url: String,
+    login: String,
+    password_file: String,
+}
+
+#[must_use]
+pub fn serving(loaded: &Loaded) -> Serving {
+    Serving {
+        event: "serving",
+        url: loaded.site.url(),
+        login: loaded.site.odoo.admin_login.to_string(),
+        password_file: loaded.dir.secrets_dir().join("admin-password").display().to_string(),
+    }
+}
+
+impl fmt::Display for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} is up; first login `{}`, password in {}", self.url, self.login, self.password_file)
+    }
+}

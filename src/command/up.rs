@@ -1,0 +1,121 @@
+//! `up`: bring the site to what its file says.
+
+use super::site::{Loaded, load};
+use super::{Adapters, Context, run};
+use crate::cli::UpArgs;
+use crate::engine::Engine;
+use crate::failure::Result;
+use crate::observed::Observed;
+use crate::plan::up::{LocalFacts, Situation};
+use crate::plan::{Plan, up};
+use crate::render::odoo_conf::OdooSecrets;
+use crate::stack::Inputs;
+use crate::stack::sizing::{Sizing, size};
+
+pub async fn cmd_up<A: Adapters>(context: &Context<'_, A>, args: &UpArgs) -> Result<()> {
+    let mut loaded = load(context)?;
+    let engine = loaded.engine(context).await?;
+    if args.dry_run {
+        let plan = plan(context, &loaded, &engine, args.wait_timeout).await?;
+        context.ui.plan(&plan);
+        return Ok(());
+    }
+    let _lock = loaded.lock(context, "up")?;
+    converge(context, &mut loaded, &engine, args.wait_timeout, "up").await?;
+    context.ui.result(&super::status::serving(&loaded));
+    Ok(())
+}
+
+/// Plans and applies until nothing is left to do; the caller holds the site's lock.
+pub async fn converge<A: Adapters>(
+    context: &Context<'_, A>,
+    loaded: &mut Loaded,
+    engine: &A::Engine,
+    wait_seconds: u32,
+    operation: &str,
+) -> Result<()> {
+    run::after_interruption(context, loaded)?;
+    let plan = plan(context, loaded, engine, wait_seconds).await?;
+    run::apply(context, loaded, engine, &plan, operation).await
+}
+
+async fn plan<A: Adapters>(
+    context: &Context<'_, A>,
+    loaded: &Loaded,
+    engine: &A::Engine,
+    wait_seconds: u32,
+) -> Result<Plan> {
+    let observed = loaded.observe(engine).await?;
+    with_situation(context, loaded, &observed, wait_seconds, up::up)
+}
+
+/// Gathers what the planning functions want and gives it to one of them.
+pub fn with_situation<A: Adapters, T>(
+    context: &Context<'_, A>,
+    loaded: &Loaded,
+    observed: &Observed,
+    wait_seconds: u32,
+    f: impl FnOnce(&Situation<'_>) -> Result<T>,
+) -> Result<T> {
+    let local = loaded.local_facts(context)?;
+    let sizing = sizing(context, loaded);
+    let port_holders = port_holders(context, loaded, observed, &local)?;
+    let secrets = OdooSecrets {
+        database_password: &loaded.secrets.database_password,
+        master_password_hash: &loaded.secrets.master_password_hash,
+    };
+    f(&Situation {
+        inputs: Inputs { site: &loaded.site, owner: &loaded.owner, sizing: &sizing, secrets: &secrets },
+        observed,
+        state: &loaded.state,
+        pins: &loaded.pins,
+        local: &local,
+        root: loaded.dir.root(),
+        routed: &context.adapters.machine().routed,
+        port_holders: &port_holders,
+        wait_seconds,
+    })
+}
+
+fn sizing<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) -> Sizing {
+    size(context.adapters.machine().capacity, loaded.site.users)
+}
+
+/// Asked only while the site's own holder does not run: otherwise it is the one who listens.
+fn port_holders<A: Adapters>(
+    context: &Context<'_, A>,
+    loaded: &Loaded,
+    observed: &Observed,
+    _local: &LocalFacts,
+) -> Result<Vec<(crate::name::Port, String)>> {
+    let listen = &loaded.site.listen;
+    let own: Vec<u16> = observed
+        .all_containers
+        .iter()
+        .filter(|container| observed.containers.iter().any(|own| own.id == container.id))
+        .flat_map(|container| container.host_ports.iter().copied())
+        .collect();
+    let mut holders = Vec::new();
+    for port in [listen.http, listen.https] {
+        if own.contains(&port.get()) {
+            continue;
+        }
+        let container = observed.all_containers.iter().find(|c| c.host_ports.contains(&port.get()));
+        let holder = match container {
+            Some(container) => Some(format!("container {}", container.name)),
+            None => context.adapters.port_holder(listen.address, port)?,
+        };
+        holders.extend(holder.map(|holder| (port, holder)));
+    }
+    Ok(holders)
+}
+
+/// Remembers the engine that the site lives on.
+pub async fn remember_engine<E: Engine>(loaded: &mut Loaded, engine: &E) -> Result<()> {
+    let endpoint = engine.info().await?.endpoint;
+    if loaded.state.engine.as_deref() != Some(&endpoint) {
+        loaded.state.engine = Some(endpoint);
+        loaded.dir.save_state(&loaded.state)?;
+    }
+    Ok(())
+}
