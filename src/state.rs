@@ -1,20 +1,26 @@
-//! What the site directory remembers: the facts that cannot be seen on the engine.
+//! What autoodoo remembers about a site between two runs: the content of `state/state.json`.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a site is in its life.
+use crate::failure::{Failure, Result};
+
+/// The only version that is known.
+const VERSION: u32 = 1;
+
+/// How far the site has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// It has no data yet: volumes may be made.
+    /// The site directory exists, nothing else.
     New,
-    /// Its first data is being made: what is there may be made again.
+    /// The first `up` has begun and not ended: what it made may be thrown away and made again.
     Initialising,
-    /// It has data: a missing volume is a loss, never a reason to make an empty one.
+    /// The database was made whole. From here on a missing volume is a loss, never a reason to
+    /// make an empty one.
     Ready,
-    /// Its owner asked for its data to be removed, and that has begun.
+    /// `down --volumes` has begun: volumes that are missing were removed on purpose.
     Removing,
 }
 
@@ -29,37 +35,31 @@ impl fmt::Display for Phase {
     }
 }
 
-/// `state/state.json`. It is replaced by an atomic rename, so that it is always one or the other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
-    pub version: u32,
-    /// Tells this site directory from another with the same site name.
+    version: u32,
+    /// The site directory's identity, in the label of everything made for it.
     pub site_id: String,
     pub phase: Phase,
-    /// The generation of the data volumes in use.
+    /// The data volumes in use are `<site>-db-<generation>` and `<site>-web-<generation>`.
     pub generation: u32,
-    /// PostgreSQL's `system_identifier`: the cluster that belongs to this site.
-    #[serde(default)]
+    /// `PostgreSQL`'s `system_identifier`, which initdb draws anew each time; `None` before that.
     pub system_identifier: Option<String>,
-    /// The engine that the site was made on, preferred when several answer.
-    #[serde(default)]
+    /// The endpoint of the engine that has the site's volumes.
     pub engine: Option<String>,
     /// The certificate in use: a directory under `secrets/tls`.
-    #[serde(default)]
     pub certificate: Option<String>,
     /// Fingerprint of the nginx.conf that nginx has loaded.
-    #[serde(default)]
     pub nginx_loaded: Option<String>,
 }
 
 impl State {
-    pub const VERSION: u32 = 1;
-
+    /// The state of a site of which nothing exists yet.
     #[must_use]
-    pub fn new(site_id: impl Into<String>) -> State {
+    pub fn new(site_id: impl Into<String>) -> Self {
         State {
-            version: State::VERSION,
+            version: VERSION,
             site_id: site_id.into(),
             phase: Phase::New,
             generation: 1,
@@ -67,6 +67,76 @@ impl State {
             engine: None,
             certificate: None,
             nginx_loaded: None,
+        }
+    }
+
+    /// Reads what [`State::to_json`] wrote. A version or a field that is not known is refused:
+    /// acting on half of a newer autoodoo's memory could cost data.
+    pub fn from_json(text: &str) -> Result<State> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let damaged = |error: serde_json::Error| {
+            Failure::failed("the site's state cannot be understood")
+                .because(error)
+                .hint("put `state/state.json` back from a backup of the site directory")
+        };
+        let Version { version } = serde_json::from_str(text).map_err(damaged)?;
+        if version != VERSION {
+            let message = format!("the site's state is of version {version}; this autoodoo knows {VERSION}");
+            return Err(Failure::failed(message).hint("use the autoodoo that wrote it, or a newer one"));
+        }
+        serde_json::from_str(text).map_err(damaged)
+    }
+
+    /// One field a line, with a final newline.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Strings, numbers and unit variants only: there is nothing that JSON cannot hold.
+        let mut text = serde_json::to_string_pretty(self).expect("a state is plain JSON");
+        text.push('\n');
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_written_form_is_stable() {
+        let mut state = State::new("4f1c");
+        state.phase = Phase::Ready;
+        state.nginx_loaded = Some("cd34".into());
+        insta::assert_snapshot!(state.to_json(), @r#"
+        {
+          "version": 1,
+          "site_id": "4f1c",
+          "phase": "ready",
+          "generation": 1,
+          "system_identifier": null,
+          "engine": null,
+          "certificate": null,
+          "nginx_loaded": "cd34"
+        }
+        "#);
+        assert_eq!(State::from_json(&state.to_json()).unwrap(), state);
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        let good = State::new("4f1c").to_json();
+        let table = [
+            (good.replace("\"version\": 1", "\"version\": 2"), "version 2"),
+            (good.replace("\"generation\"", "\"zebra\": 1, \"generation\""), "unknown field `zebra`"),
+            (good.replace("\"new\"", "\"asleep\""), "unknown variant `asleep`"),
+            (good[..40].to_owned(), "EOF"),
+            (String::new(), "EOF"),
+        ];
+        for (text, expected) in table {
+            let failure = State::from_json(&text).unwrap_err().to_string();
+            assert!(failure.contains(expected), "{failure}");
         }
     }
 }

@@ -1,8 +1,7 @@
 //! A short digest of what a container was made from, kept in its label.
 
-use sha2::{Digest, Sha256};
-
 use super::spec::ContainerSpec;
+use crate::digest::sha256_hex;
 
 /// Digits of a fingerprint: 64 bits, enough to tell a site's few configurations apart.
 const DIGITS: usize = 16;
@@ -17,22 +16,23 @@ pub fn fingerprint(spec: &ContainerSpec, files: &[&str]) -> String {
     if let super::spec::Attachment::Network { address, .. } = &mut same.attachment {
         *address = None;
     }
-    let mut hash = Sha256::new();
     // A specification is plain data: serde_json has no reason to refuse it.
-    hash.update(serde_json::to_vec(&same).unwrap_or_default());
+    let mut bytes = serde_json::to_vec(&same).unwrap_or_default();
     for file in files {
-        hash.update([0]);
-        hash.update(file.as_bytes());
+        bytes.push(0);
+        bytes.extend_from_slice(file.as_bytes());
     }
-    short_hex(&hash.finalize())
+    short(&bytes)
 }
 
 /// The fingerprint of a text, such as a configuration file.
 #[must_use]
 pub fn text_fingerprint(text: &str) -> String {
-    short_hex(&Sha256::digest(text.as_bytes()))
+    short(text.as_bytes())
 }
 
-fn short_hex(digest: &[u8]) -> String {
-    digest.iter().take(DIGITS / 2).map(|byte| format!("{byte:02x}")).collect()
+fn short(bytes: &[u8]) -> String {
+    let mut hex = sha256_hex(bytes);
+    hex.truncate(DIGITS);
+    hex
 }

@@ -1,0 +1,11 @@
+//! The machine we run on: files, the lock, the clock, randomness, ports and plain HTTP questions.
+
+pub mod clock;
+pub mod files;
+pub mod journal;
+pub mod lock;
+pub mod ports;
+pub mod probe;
+pub mod random;
+pub mod secrets;
+pub mod site_dir;

@@ -1,0 +1,126 @@
+//! The site directory: where each thing lies, and the state file.
+
+use std::path::{Path, PathBuf};
+
+use super::files;
+use super::journal::Journal;
+use super::random::Random;
+use super::secrets::Secrets;
+use crate::failure::Result;
+use crate::state::State;
+
+/// A site directory, by its absolute path. It need not exist yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteDir {
+    root: PathBuf,
+}
+
+impl SiteDir {
+    /// `root` may be relative to the working directory.
+    pub fn new(root: &Path) -> Result<SiteDir> {
+        let root = std::path::absolute(root)
+            .map_err(|error| files::io_failure("cannot use the site directory", root, &error))?;
+        Ok(SiteDir { root })
+    }
+
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What the owner wants.
+    #[must_use]
+    pub fn site_file(&self) -> PathBuf {
+        self.root.join("autoodoo.yaml")
+    }
+
+    /// The image digests in use.
+    #[must_use]
+    pub fn lock_file(&self) -> PathBuf {
+        self.root.join("autoodoo.lock")
+    }
+
+    /// Passwords and keys; mode 0700.
+    #[must_use]
+    pub fn secrets_dir(&self) -> PathBuf {
+        self.root.join("secrets")
+    }
+
+    /// Rendered files, made anew from the site file at any time.
+    #[must_use]
+    pub fn generated_dir(&self) -> PathBuf {
+        self.root.join("generated")
+    }
+
+    /// The lock, the state and the journal; mode 0700.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
+    /// The local CA's certificate, for people to install.
+    #[must_use]
+    pub fn ca_certificate(&self) -> PathBuf {
+        self.root.join("ca.crt")
+    }
+
+    #[must_use]
+    pub fn ca_key(&self) -> PathBuf {
+        self.secrets_dir().join("ca.key")
+    }
+
+    /// Makes what is missing of the secrets, as [`Secrets::ensure`] says.
+    pub fn ensure_secrets(&self, random: &dyn Random) -> Result<()> {
+        Secrets::ensure(&self.secrets_dir(), random)
+    }
+
+    pub fn secrets(&self) -> Result<Secrets> {
+        Secrets::load(&self.secrets_dir())
+    }
+
+    /// `None` when this directory never had a state.
+    pub fn load_state(&self) -> Result<Option<State>> {
+        let text = files::read_text_optional(&self.state_file())?;
+        text.map(|text| State::from_json(&text)).transpose()
+    }
+
+    /// Replaces the state; on disk when this returns.
+    pub fn save_state(&self, state: &State) -> Result<()> {
+        files::ensure_dir(&self.state_dir(), 0o700)?;
+        files::write_atomic(&self.state_file(), state.to_json().as_bytes(), 0o600)
+    }
+
+    #[must_use]
+    pub fn journal(&self) -> Journal {
+        Journal::new(self.state_dir())
+    }
+
+    fn state_file(&self) -> PathBuf {
+        self.state_dir().join("state.json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Phase;
+
+    #[test]
+    fn the_state_survives_a_round_trip() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = SiteDir::new(&dir.path().join("acme")).unwrap();
+        assert_eq!(site.load_state().unwrap(), None);
+        let mut state = State::new("4f1c");
+        site.save_state(&state).unwrap();
+        state.phase = Phase::Ready;
+        site.save_state(&state).unwrap();
+        assert_eq!(site.load_state().unwrap(), Some(state));
+        assert_eq!(files::mode_of(&site.state_dir()).unwrap(), Some(0o700));
+    }
+
+    #[test]
+    fn the_path_is_absolute() {
+        assert!(SiteDir::new(Path::new("acme")).unwrap().site_file().is_absolute());
+        assert!(SiteDir::new(Path::new("")).is_err());
+    }
+}

@@ -1,0 +1,4 @@
+//! Certificates: made by the site's own local CA, or looked at wherever they come from.
+
+pub mod inspect;
+pub mod local_ca;
