@@ -1,1 +1,117 @@
-fn main() {}
+//! The program: the real outside world, handed to the library.
+
+use std::io::IsTerminal;
+use std::net::IpAddr;
+use std::process::ExitCode;
+
+use autoodoo::command::{Adapters, Machine};
+use autoodoo::engine::docker_api::DockerApi;
+use autoodoo::engine::endpoint::{EngineChoice, Environment, candidates};
+use autoodoo::failure::Result;
+use autoodoo::host::clock::{Clock, SystemClock};
+use autoodoo::host::machine;
+use autoodoo::host::ports::{PortUse, port_use};
+use autoodoo::host::probe::HttpProbe;
+use autoodoo::host::random::{Random, SystemRandom};
+use autoodoo::name::Port;
+use autoodoo::ui::Sinks;
+use autoodoo::ui::prompt::{Prompter, TerminalPrompter};
+
+struct Real {
+    machine: Machine,
+    environment: Environment,
+    probe: HttpProbe,
+    prompter: TerminalPrompter,
+}
+
+impl Adapters for Real {
+    type Engine = DockerApi;
+    type Probe = HttpProbe;
+
+    async fn engine(&self, choice: &EngineChoice, remembered: Option<&str>) -> Result<DockerApi> {
+        let found = candidates(choice, &self.environment, remembered)?;
+        DockerApi::connect(&found).await
+    }
+
+    fn probe(&self) -> &HttpProbe {
+        &self.probe
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        &SystemClock
+    }
+
+    fn random(&self) -> &dyn Random {
+        &SystemRandom
+    }
+
+    fn prompter(&self) -> &dyn Prompter {
+        &self.prompter
+    }
+
+    fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    fn port_holder(&self, address: IpAddr, port: Port) -> Result<Option<String>> {
+        Ok(match port_use(address, port.get())? {
+            PortUse::Taken(Some(holder)) => Some(format!("{} (process {})", holder.name, holder.pid)),
+            PortUse::Taken(None) => Some("another process".to_owned()),
+            // Whether the engine may bind a low port is the engine's matter.
+            _ => None,
+        })
+    }
+
+    async fn interrupted(&self) {
+        use tokio::signal::unix::{SignalKind, signal};
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+}
+
+fn real() -> Result<Real> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    Ok(Real {
+        machine: Machine {
+            capacity: machine::capacity()?,
+            routed: machine::routed()?,
+            fqdn: machine::fqdn(),
+            lang: variable("LANG"),
+            terminal: std::io::stdin().is_terminal() && std::io::stdout().is_terminal(),
+            pid: std::process::id(),
+        },
+        environment: Environment {
+            docker_host: variable("DOCKER_HOST"),
+            container_host: variable("CONTAINER_HOST"),
+            xdg_runtime_dir: variable("XDG_RUNTIME_DIR"),
+        },
+        probe: HttpProbe,
+        prompter: TerminalPrompter,
+    })
+}
+
+fn main() -> ExitCode {
+    let started = real().and_then(|adapters| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime
+            .map_err(|error| autoodoo::failure::Failure::failed("cannot start").because(error))?;
+        Ok((adapters, runtime))
+    });
+    match started {
+        Ok((adapters, runtime)) => {
+            let code = runtime.block_on(autoodoo::run(std::env::args_os(), &adapters, Sinks::standard()));
+            // A thread that still reads standard input must not keep the program alive.
+            runtime.shutdown_background();
+            ExitCode::from(code)
+        }
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(failure.kind.exit_code())
+        }
+    }
+}

@@ -43,8 +43,9 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         let mut spec = spec.clone();
         for mount in &mut spec.mounts {
             if let MountSource::Directory(path) = &mut mount.source {
+                let mode = if path.starts_with("secrets") { 0o700 } else { 0o755 };
                 *path = self.dir.root().join(&path);
-                files::ensure_dir(path, 0o755)?;
+                files::ensure_dir(path, mode)?;
             }
         }
         self.engine.create(&spec).await.map(drop)

@@ -1,5 +1,6 @@
 //! Files that are whole or absent, whatever happens while they are written.
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -101,6 +102,37 @@ pub fn read_text_optional(path: &Path) -> Result<Option<String>> {
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::usage(format!("{} is not a text file in UTF-8", path.display())))?;
     Ok(Some(text))
+}
+
+/// The file's text; a file that is not there is a failure that names it.
+pub fn read_text(path: &Path) -> Result<String> {
+    read_text_optional(path)?.ok_or_else(|| Failure::failed(format!("{} does not exist", path.display())))
+}
+
+/// Names of the subdirectories that contain `file`; none when the directory does not exist.
+pub fn subdirectories_with(directory: &Path, file: &str) -> Result<BTreeSet<String>> {
+    let names = entries(directory)?.into_iter();
+    Ok(names.filter(|name| directory.join(name).join(file).is_file()).collect())
+}
+
+/// Removes every subdirectory whose name is not kept.
+pub fn keep_only(directory: &Path, kept: impl Fn(&str) -> bool) -> Result<()> {
+    for name in entries(directory)?.into_iter().filter(|name| !kept(name)) {
+        let path = directory.join(name);
+        if path.is_dir() {
+            std::fs::remove_dir_all(&path).map_err(|error| io_failure("cannot remove", &path, &error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Names in a directory; none when it does not exist. Names that are not UTF-8 are not ours.
+fn entries(directory: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|error| io_failure("cannot list", directory, &error))?,
+    };
+    Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect())
 }
 
 /// Makes the directory and those above it where they are missing. `path` itself has exactly the

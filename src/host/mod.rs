@@ -4,6 +4,7 @@ pub mod clock;
 pub mod files;
 pub mod journal;
 pub mod lock;
+pub mod machine;
 pub mod ports;
 pub mod probe;
 pub mod random;
