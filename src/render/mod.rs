@@ -1,6 +1,7 @@
-//! Configuration files as functions from values to text.
+//! From values to text: every file that the program writes for others to read.
 
 pub mod compose;
 pub mod nginx_conf;
 pub mod odoo_conf;
 pub mod pg_hba;
+pub mod site_file;

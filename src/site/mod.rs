@@ -1,6 +1,14 @@
 //! The site: what its owner wants, checked. A [`Site`] that exists is valid.
 
+pub mod decode;
+pub mod draft;
+pub mod fault;
+pub mod locale;
+pub mod parse;
 pub mod release;
+mod rules;
+pub mod value;
+pub mod yaml;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -1,0 +1,208 @@
+//! What was said about a site, by a file, by flags or by answers, before it is known to fit
+//! together. Whoever speaks, [`Draft::into_site`] applies the same rules and the same defaults.
+
+use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login, Port, SiteName};
+use crate::site::Site;
+use crate::site::release::Release;
+use crate::site::rules::Rules;
+use crate::site::value::{Address, FilePath, PostgresMajor, TlsMode, Users};
+
+/// One value of a draft.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Given<T> {
+    /// Nothing was said; the default holds.
+    #[default]
+    Absent,
+    /// Said but unreadable, or still to be asked. What depends on it is not judged.
+    Unknown,
+    Value(T),
+}
+
+impl<T> Given<T> {
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Given::Absent)
+    }
+
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Given::Unknown)
+    }
+
+    #[must_use]
+    pub fn value(&self) -> Option<&T> {
+        match self {
+            Given::Value(value) => Some(value),
+            Given::Absent | Given::Unknown => None,
+        }
+    }
+
+    /// The value, or the default when nothing was said; `None` when it cannot be known.
+    pub fn or(self, default: impl FnOnce() -> Option<T>) -> Option<T> {
+        match self {
+            Given::Value(value) => Some(value),
+            Given::Absent => default(),
+            Given::Unknown => None,
+        }
+    }
+}
+
+impl<T> From<Option<T>> for Given<T> {
+    fn from(option: Option<T>) -> Self {
+        option.map_or(Given::Absent, Given::Value)
+    }
+}
+
+/// Each value of a draft that a rule can find at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    Name,
+    Domain,
+    /// Counted from 0.
+    Alias(usize),
+    Database,
+    OdooImage,
+    OdooRelease,
+    Language,
+    Country,
+    PostgresImage,
+    PostgresMajor,
+    HttpsPort,
+    TlsMode,
+    TlsCertificate,
+    TlsKey,
+}
+
+impl Field {
+    /// Its key in the site file.
+    #[must_use]
+    pub fn key(self) -> String {
+        if let Field::Alias(index) = self {
+            return format!("aliases[{index}]");
+        }
+        self.words().0.to_owned()
+    }
+
+    /// Its flag on the command line.
+    #[must_use]
+    pub fn flag(self) -> &'static str {
+        self.words().1
+    }
+
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Field::Name => ("name", "--name"),
+            Field::Domain => ("domain", "--domain"),
+            Field::Alias(_) => ("aliases", "--alias"),
+            Field::Database => ("database", "--database"),
+            Field::OdooImage => ("odoo.image", "--odoo-image"),
+            Field::OdooRelease => ("odoo.release", "--odoo-release"),
+            Field::Language => ("odoo.language", "--language"),
+            Field::Country => ("odoo.country", "--country"),
+            Field::PostgresImage => ("postgres.image", "--postgres-image"),
+            Field::PostgresMajor => ("postgres.major", "--postgres-major"),
+            Field::HttpsPort => ("listen.https", "--https-port"),
+            Field::TlsMode => ("tls.mode", "--tls"),
+            Field::TlsCertificate => ("tls.certificate", "--tls-certificate"),
+            Field::TlsKey => ("tls.key", "--tls-key"),
+        }
+    }
+}
+
+/// A value that does not fit the others, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    pub field: Field,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Draft {
+    pub name: Given<SiteName>,
+    pub domain: Given<Fqdn>,
+    pub aliases: Vec<Given<Fqdn>>,
+    pub database: Given<DbName>,
+    pub users: Given<Users>,
+    pub odoo_image: Given<ImageRef>,
+    pub odoo_release: Given<Release>,
+    pub admin_login: Given<Login>,
+    pub language: Given<Language>,
+    pub country: Given<Country>,
+    pub postgres_image: Given<ImageRef>,
+    pub postgres_major: Given<PostgresMajor>,
+    pub nginx_image: Given<ImageRef>,
+    pub address: Given<Address>,
+    pub http: Given<Port>,
+    pub https: Given<Port>,
+    pub tls_mode: Given<TlsMode>,
+    pub tls_certificate: Given<FilePath>,
+    pub tls_key: Given<FilePath>,
+}
+
+impl Draft {
+    /// The site, or everything that does not fit. The list is empty when the only trouble is a
+    /// value that is [`Given::Unknown`]: whoever put that there knows why.
+    pub fn into_site(self) -> Result<Site, Vec<Conflict>> {
+        let mut rules = Rules::default();
+        match rules.site(self) {
+            Some(site) if rules.conflicts.is_empty() => Ok(site),
+            _ => Err(rules.conflicts),
+        }
+    }
+
+    /// What does not fit so far.
+    #[must_use]
+    pub fn conflicts(&self) -> Vec<Conflict> {
+        self.clone().into_site().err().unwrap_or_default()
+    }
+
+    /// The release, when what was said is enough to know it.
+    #[must_use]
+    pub fn release(&self) -> Option<Release> {
+        Rules::default().release(&self.odoo_image, &self.odoo_release)
+    }
+
+    /// The database, when what was said is enough to know it.
+    #[must_use]
+    pub fn database(&self) -> Option<DbName> {
+        Rules::default().database(self.database.clone(), &self.name)
+    }
+}
+
+/// Docker Hub's image of a release.
+#[must_use]
+pub fn odoo_image(release: Release) -> ImageRef {
+    stock(&format!("docker.io/library/odoo:{release}.0"))
+}
+
+/// Docker Hub's image of a PostgreSQL major.
+#[must_use]
+pub fn postgres_image(major: PostgresMajor) -> ImageRef {
+    stock(&format!("docker.io/library/postgres:{major}"))
+}
+
+/// Docker Hub's stable nginx.
+#[must_use]
+pub fn nginx_image() -> ImageRef {
+    stock("docker.io/library/nginx:stable")
+}
+
+fn stock(reference: &str) -> ImageRef {
+    // The three callers write valid references; a test makes each of them.
+    reference.parse().expect("a stock image's reference")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stock_image_is_a_valid_reference() {
+        let releases: Vec<String> = Release::all().map(|release| odoo_image(release).to_string()).collect();
+        assert_eq!(releases.last().map(String::as_str), Some("docker.io/library/odoo:19.0"));
+        for major in PostgresMajor::OLDEST..=PostgresMajor::NEWEST {
+            assert_eq!(postgres_image(PostgresMajor::new(major).unwrap()).tag_major(), Some(major));
+        }
+        assert_eq!(nginx_image().tag(), Some("stable"));
+    }
+}

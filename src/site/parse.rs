@@ -1,0 +1,611 @@
+//! `autoodoo.yaml`: its keys, and how they become a [`Site`].
+
+use std::str::FromStr;
+
+use crate::name::Invalid;
+use crate::site::Site;
+use crate::site::decode::{Decoder, Section};
+use crate::site::draft::{Draft, Given};
+use crate::site::fault::{Fault, Position, Problem};
+use crate::site::yaml::{self, Node};
+
+/// The site file's name in the site directory.
+pub const FILE_NAME: &str = "autoodoo.yaml";
+
+/// Bytes. A site file has a few kilobytes; anything larger is another file.
+const LARGEST: usize = 1024 * 1024;
+
+const KEYS: &[&str] = &[
+    "name", "domain", "aliases", "database", "users", "odoo", "postgres", "nginx", "listen", "tls", "version",
+];
+const ODOO_KEYS: &[&str] = &["image", "release", "admin_login", "language", "country"];
+const POSTGRES_KEYS: &[&str] = &["image", "major"];
+const NGINX_KEYS: &[&str] = &["image"];
+const LISTEN_KEYS: &[&str] = &["address", "http", "https"];
+const TLS_KEYS: &[&str] = &["mode", "certificate", "key"];
+
+/// Reads a site file.
+///
+/// # Errors
+/// Everything wrong with it, in the order of the file. A file that is not YAML ends at the first
+/// place that is not; what is wrong with values is told all at once.
+pub fn parse(file: impl AsRef<[u8]>) -> Result<Site, Vec<Fault>> {
+    let bytes = file.as_ref();
+    let text =
+        text(bytes).map_err(|problem| Fault::list(&String::from_utf8_lossy(head(bytes)), vec![problem]))?;
+    read(text).map_err(|problems| Fault::list(text, problems))
+}
+
+fn head(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(LARGEST)]
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Problem> {
+    if bytes.len() > LARGEST {
+        return Err(Problem::new(Position::START, "", "the file is larger than 1 MiB; this is no site file"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to()))?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+fn not_utf8(bytes: &[u8], valid: usize) -> Problem {
+    let before = String::from_utf8_lossy(&bytes[..valid]);
+    let line = before.split('\n').count();
+    let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+    Problem::new(Position { line, column }, "", "the file is not UTF-8 text from here on; save it as UTF-8")
+}
+
+fn read(text: &str) -> Result<Site, Vec<Problem>> {
+    let (tree, mut problems) = yaml::read(text);
+    let Some(tree) = tree else { return Err(problems) };
+    let mut decoder = Decoder::default();
+    let site = draft(&mut decoder, &tree).into_site();
+    for conflict in site.as_ref().err().into_iter().flatten() {
+        decoder.note(&conflict.field.key(), &conflict.message);
+    }
+    problems.extend(decoder.into_problems());
+    match site {
+        Ok(site) if problems.is_empty() => Ok(site),
+        _ => Err(problems),
+    }
+}
+
+fn draft(decoder: &mut Decoder, tree: &Node) -> Draft {
+    let root = decoder.root(tree, KEYS);
+    let _: Given<FormatVersion> = decoder.value(&root, "version");
+    let mut draft = Draft {
+        name: decoder.value(&root, "name"),
+        domain: decoder.value(&root, "domain"),
+        aliases: decoder.list(&root, "aliases"),
+        database: decoder.value(&root, "database"),
+        users: decoder.value(&root, "users"),
+        ..Draft::default()
+    };
+    images(decoder, &root, &mut draft);
+    front(decoder, &root, &mut draft);
+    draft
+}
+
+/// The only version of the file's format so far.
+struct FormatVersion;
+
+impl FromStr for FormatVersion {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "1" => Ok(FormatVersion),
+            _ => Err(Invalid("expected 1, the only version that this autoodoo reads".to_owned())),
+        }
+    }
+}
+
+fn images(decoder: &mut Decoder, root: &Section, draft: &mut Draft) {
+    let odoo = decoder.section(root, "odoo", ODOO_KEYS);
+    draft.odoo_image = decoder.value(&odoo, "image");
+    draft.odoo_release = decoder.value(&odoo, "release");
+    draft.admin_login = decoder.value(&odoo, "admin_login");
+    draft.language = decoder.value(&odoo, "language");
+    draft.country = decoder.value(&odoo, "country");
+    let postgres = decoder.section(root, "postgres", POSTGRES_KEYS);
+    draft.postgres_image = decoder.value(&postgres, "image");
+    draft.postgres_major = decoder.value(&postgres, "major");
+    let nginx = decoder.section(root, "nginx", NGINX_KEYS);
+    draft.nginx_image = decoder.value(&nginx, "image");
+}
+
+fn front(decoder: &mut Decoder, root: &Section, draft: &mut Draft) {
+    let listen = decoder.section(root, "listen", LISTEN_KEYS);
+    draft.address = decoder.value(&listen, "address");
+    draft.http = decoder.value(&listen, "http");
+    draft.https = decoder.value(&listen, "https");
+    let tls = decoder.section(root, "tls", TLS_KEYS);
+    draft.tls_mode = decoder.value(&tls, "mode");
+    draft.tls_certificate = decoder.value(&tls, "certificate");
+    draft.tls_key = decoder.value(&tls, "key");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::failure::Kind;
+    use crate::site::Tls;
+    use crate::site::fault::failure;
+
+    /// The smallest file, to which tests add lines.
+    const SMALL: &str = "name: acme\ndomain: odoo.example.com\n";
+
+    /// What the user reads.
+    fn told(text: impl AsRef<[u8]>) -> String {
+        let faults = parse(text).expect_err("the file has a fault");
+        failure(FILE_NAME, &faults).evidence.join("\n")
+    }
+
+    /// The messages for [`SMALL`] with these lines added; `path: message` each.
+    fn messages(lines: &str) -> Vec<String> {
+        let faults = parse(format!("{SMALL}{lines}")).expect_err("the file has a fault");
+        faults.into_iter().map(|fault| fault.message).collect()
+    }
+
+    fn site(lines: &str) -> Site {
+        parse(format!("{SMALL}{lines}")).unwrap_or_else(|faults| panic!("{lines}: {faults:?}"))
+    }
+
+    #[test]
+    fn the_smallest_file_has_a_default_for_everything_else() {
+        let site = site("");
+        assert_eq!(site.database.as_str(), "acme");
+        assert_eq!(site.users, 5);
+        assert_eq!(site.odoo.image.as_str(), "docker.io/library/odoo:19.0");
+        assert_eq!(site.odoo.admin_login.as_str(), "owner");
+        assert_eq!(site.odoo.language.as_str(), "en_US");
+        assert_eq!(site.odoo.country, None);
+        assert_eq!(
+            (site.postgres.image.as_str(), site.postgres.major),
+            ("docker.io/library/postgres:17", 17)
+        );
+        assert_eq!(site.nginx.image.as_str(), "docker.io/library/nginx:stable");
+        assert_eq!(site.listen.address.to_string(), "0.0.0.0");
+        assert_eq!((site.listen.http.get(), site.listen.https.get()), (80, 443));
+        assert_eq!(site.tls, Tls::SelfSigned);
+    }
+
+    #[test]
+    fn a_full_file() {
+        let text = "\
+version: 1
+name: acme-2
+domain: Odoo.Example.com
+aliases: [www.example.com]
+users: 10
+odoo:
+  image: registry.example/odoo:latest
+  release: 16.0
+  admin_login: jo@example.com
+  language: fr_FR
+  country: fr
+postgres: { image: docker.io/library/postgres:12.4-alpine, major: 12 }
+nginx: { image: nginx }
+listen: { address: '::', http: 8080, https: 8443 }
+tls: { mode: files, certificate: a.pem, key: a.key }
+";
+        let site = parse(text).unwrap();
+        assert_eq!(site.database.as_str(), "acme_2");
+        assert_eq!(site.odoo.release.number(), 16);
+        assert_eq!(site.odoo.country.unwrap().as_str(), "FR");
+        assert_eq!(site.postgres.major, 12);
+        assert_eq!(site.listen.https.get(), 8443);
+        assert_eq!(site.tls, Tls::Files { certificate: "a.pem".into(), key: "a.key".into() });
+    }
+
+    #[test]
+    fn every_fault_is_told_at_once_with_its_place() {
+        let text = "\
+version: 2
+name: Acme
+domian: odoo.example.com
+aliases: [ok.example.com, -bad-, ok.example.com]
+users: many
+odoo:
+  imgae: odoo:19
+  image: [odoo]
+  release: 13
+  language: fr_FX
+postgres: 17
+users: 3
+listen:
+  http: 443
+tls:
+  mode: acme
+zebra: 1
+";
+        insta::assert_snapshot!(told(text), @r#"
+        autoodoo.yaml:1:10: `version`: expected 1, the only version that this autoodoo reads, found `2`
+          1 | version: 2
+        autoodoo.yaml:2:7: `name`: expected 1 to 32 lowercase letters, digits or hyphens, starting with a letter and not ending with a hyphen, such as `acme`, found `Acme`
+          2 | name: Acme
+        autoodoo.yaml:3:1: unknown key `domian`; did you mean `domain`?
+          3 | domian: odoo.example.com
+        autoodoo.yaml:4:27: `aliases[1]`: expected a host name such as `odoo.example.com`, found `-bad-`
+          4 | aliases: [ok.example.com, -bad-, ok.example.com]
+        autoodoo.yaml:4:34: `aliases[2]`: `ok.example.com` is given twice
+          4 | aliases: [ok.example.com, -bad-, ok.example.com]
+        autoodoo.yaml:5:8: `users`: expected a whole number from 1 to 100000, found `many`
+          5 | users: many
+        autoodoo.yaml:7:3: unknown key `imgae`; did you mean `image`?
+          7 |   imgae: odoo:19
+        autoodoo.yaml:8:10: `odoo.image`: expected a single value, found a list
+          8 |   image: [odoo]
+        autoodoo.yaml:9:12: `odoo.release`: expected an Odoo release from 14 to 19, found `13`
+          9 |   release: 13
+        autoodoo.yaml:11:1: `postgres`: expected keys such as `image:`, found `17`
+         11 | postgres: 17
+        autoodoo.yaml:12:1: `users`: given twice; first on line 5
+         12 | users: 3
+        autoodoo.yaml:13:1: `listen.https`: port 443 is already the port for http
+         13 | listen:
+        autoodoo.yaml:16:9: `tls.mode`: certificates by ACME (Let's Encrypt) come with a later version of autoodoo; use `self-signed` or `files` until then
+         16 |   mode: acme
+        autoodoo.yaml:17:1: unknown key `zebra`; known here: name, domain, aliases, database, users, odoo, postgres, nginx, listen, tls, version
+         17 | zebra: 1
+        "#);
+    }
+
+    #[test]
+    fn a_failure_says_that_nothing_was_changed_and_exits_with_2() {
+        let failure = failure(FILE_NAME, &parse("name: 1\n").unwrap_err());
+        assert_eq!(failure.kind, Kind::Usage);
+        assert_eq!(failure.message, "autoodoo.yaml has 2 faults");
+        assert!(failure.hints[0].contains("nothing was changed"));
+    }
+
+    #[test]
+    fn each_kind_of_value_fault() {
+        let lines = [
+            "database: postgres",
+            "users: 0",
+            "users: '5x'",
+            "users: [5]",
+            "users:",
+            "users: ~",
+            "aliases: www.example.com",
+            "aliases: [odoo.example.com]",
+            "aliases: [a.b, {c: d}]",
+            "odoo: { image: 'odoo:latest' }",
+            "odoo: { image: 'odoo:13' }",
+            "odoo: { image: 'odoo:18', release: 17 }",
+            "odoo: { language: xx_YY }",
+            "odoo: { language: fr_FT }",
+            "odoo: { country: ZZ }",
+            "odoo: { admin_login: admin }",
+            "odoo: odoo:19",
+            "postgres: { image: postgres }",
+            "postgres: { image: 'postgres:9.6' }",
+            "postgres: { major: 12 }",
+            "postgres: { image: 'postgres:12' }",
+            "postgres: { image: 'postgres:17', major: 16 }",
+            "listen: { http: 0 }",
+            "listen: { address: localhost }",
+            "listen: { https: 80 }",
+            "tls: { mode: files }",
+            "tls: { mode: self-singed }",
+            "tls: { certificate: a.pem }",
+            "tls: { mode: acme }",
+            "version: 2",
+            "? [a]\n: b",
+            "? a\n: b",
+        ];
+        let table: Vec<String> =
+            lines.iter().map(|line| format!("{line:?}\n    {}", messages(line).join("\n    "))).collect();
+        insta::assert_snapshot!(table.join("\n"), @r#"
+        "database: postgres"
+            `database`: `postgres` belongs to PostgreSQL itself; choose another name
+        "users: 0"
+            `users`: expected a whole number from 1 to 100000, found `0`
+        "users: '5x'"
+            `users`: expected a whole number from 1 to 100000, found `5x`
+        "users: [5]"
+            `users`: expected a single value, found a list
+        "users:"
+            `users`: no value; give one or remove the key
+        "users: ~"
+            `users`: no value; give one or remove the key
+        "aliases: www.example.com"
+            `aliases`: expected a list in brackets, such as `[a, b]`, found `www.example.com`
+        "aliases: [odoo.example.com]"
+            `aliases[0]`: `odoo.example.com` is already the domain
+        "aliases: [a.b, {c: d}]"
+            `aliases[1]`: expected a single value, found a group of keys
+        "odoo: { image: 'odoo:latest' }"
+            `odoo.release`: required, as the tag of `odoo:latest` does not tell it
+        "odoo: { image: 'odoo:13' }"
+            `odoo.image`: expected an Odoo release from 14 to 19, found 13 in `odoo:13`
+        "odoo: { image: 'odoo:18', release: 17 }"
+            `odoo.release`: says 17, but the tag of `odoo:18` says 18
+        "odoo: { language: xx_YY }"
+            `odoo.language`: Odoo 19 has no language `xx_YY`
+        "odoo: { language: fr_FT }"
+            `odoo.language`: Odoo 19 has no language `fr_FT`; did you mean `fr_FR`?
+        "odoo: { country: ZZ }"
+            `odoo.country`: there is no country `ZZ` in ISO 3166-1
+        "odoo: { admin_login: admin }"
+            `odoo.admin_login`: `admin` is the first name that password guessers try; choose another
+        "odoo: odoo:19"
+            `odoo`: expected keys such as `image:`, found `odoo:19`
+        "postgres: { image: postgres }"
+            `postgres.major`: required, as the tag of `postgres` does not tell it
+        "postgres: { image: 'postgres:9.6' }"
+            `postgres.image`: expected a PostgreSQL major from 10 to 18, found 9 in `postgres:9.6`
+        "postgres: { major: 12 }"
+            `postgres.major`: PostgreSQL 12 is older than Odoo 19 supports; use 13 or newer
+        "postgres: { image: 'postgres:12' }"
+            `postgres.image`: PostgreSQL 12 is older than Odoo 19 supports; use 13 or newer
+        "postgres: { image: 'postgres:17', major: 16 }"
+            `postgres.major`: says 16, but the tag of `postgres:17` says 17
+        "listen: { http: 0 }"
+            `listen.http`: expected a port from 1 to 65535, found `0`
+        "listen: { address: localhost }"
+            `listen.address`: expected an IP address, such as `0.0.0.0` for all or `127.0.0.1`, found `localhost`
+        "listen: { https: 80 }"
+            `listen.https`: port 80 is already the port for http
+        "tls: { mode: files }"
+            `tls.certificate`: required by the TLS mode `files`
+            `tls.key`: required by the TLS mode `files`
+        "tls: { mode: self-singed }"
+            `tls.mode`: expected `self-signed` or `files`, found `self-singed`
+        "tls: { certificate: a.pem }"
+            `tls.certificate`: used only with the TLS mode `files`
+        "tls: { mode: acme }"
+            `tls.mode`: certificates by ACME (Let's Encrypt) come with a later version of autoodoo; use `self-signed` or `files` until then
+        "version: 2"
+            `version`: expected 1, the only version that this autoodoo reads, found `2`
+        "? [a]\n: b"
+            expected a key such as `name:`, found a list
+        "? a\n: b"
+            unknown key `a`; known here: name, domain, aliases, database, users, odoo, postgres, nginx, listen, tls, version
+        "#);
+    }
+
+    #[test]
+    fn each_kind_of_text_that_is_no_site_file() {
+        let texts: [&[u8]; 26] = [
+            b"",
+            b"# only a comment\n",
+            b"- a\n- b\n",
+            b"just words\n",
+            b"name: acme\n\tdomain: a.b\n",
+            b"odoo:\n\timage: odoo:19\n",
+            b"name: acme\n  domain: a.b\n",
+            b"odoo:\n    image: odoo:19\n  release: 19\n",
+            b"name: a: b\n",
+            b"name: @acme\n",
+            b"name: \"acme\n",
+            b"aliases: [a.b\nname: acme\n",
+            b"name: &n acme\ndomain: *n\n",
+            b"name: *n\n",
+            b"name: !!str acme\ndomain: a.b\n",
+            b"name: acme\ndomain: a.b\n---\nname: acme\n",
+            b"name: acme\ndomain: a.b\nname: other\n",
+            b"a: [[[[[[[[[[[[[[[[[[x]]]]]]]]]]]]]]]]]]\n",
+            b"name: acme\ndomain: \xe9.b\n",
+            b"name: acme\0\ndomain: a.b\n",
+            b"name: {a: b, c}\n",
+            b"name\ndomain: a.b\n",
+            b"}\n",
+            b"%FOO\nname: acme\n",
+            b"name: >\n acme\n",
+            b"name: 'a\\x'\n",
+        ];
+        let table: Vec<String> =
+            texts.iter().map(|text| format!("{:?}\n{}", String::from_utf8_lossy(text), told(text))).collect();
+        insta::assert_snapshot!(table.join("\n"), @r##"
+        ""
+        autoodoo.yaml:1:1: the file is empty; `autoodoo init` writes one
+        "# only a comment\n"
+        autoodoo.yaml:2:1: the file is empty; `autoodoo init` writes one
+        "- a\n- b\n"
+        autoodoo.yaml:1:1: expected keys such as `name:`, found a list
+          1 | - a
+        "just words\n"
+        autoodoo.yaml:1:1: expected keys such as `name:`, found `just words`
+          1 | just words
+        "name: acme\n\tdomain: a.b\n"
+        autoodoo.yaml:2:1: a tab cannot indent; use spaces
+          2 | →domain: a.b
+        "odoo:\n\timage: odoo:19\n"
+        autoodoo.yaml:2:1: a tab cannot indent; use spaces
+          2 | →image: odoo:19
+        "name: acme\n  domain: a.b\n"
+        autoodoo.yaml:2:9: this `:` does not belong here; check the indentation, or put the value in double quotes
+          2 |   domain: a.b
+        "odoo:\n    image: odoo:19\n  release: 19\n"
+        autoodoo.yaml:3:3: the indentation of this line does not fit the lines above
+          3 |   release: 19
+        "name: a: b\n"
+        autoodoo.yaml:1:8: this `:` does not belong here; check the indentation, or put the value in double quotes
+          1 | name: a: b
+        "name: @acme\n"
+        autoodoo.yaml:1:7: a value cannot start with this character; put it in double quotes
+          1 | name: @acme
+        "name: \"acme\n"
+        autoodoo.yaml:1:7: the file ends inside a value; a closing quote or bracket is missing
+          1 | name: "acme
+        "aliases: [a.b\nname: acme\n"
+        autoodoo.yaml:2:5: this `:` does not belong here; check the indentation, or put the value in double quotes
+          2 | name: acme
+        "name: &n acme\ndomain: *n\n"
+        autoodoo.yaml:1:7: `name`: anchors and aliases (`&x`, `*x`) are not used here; write the value itself, and quote a value that starts with `&` or `*`
+          1 | name: &n acme
+        autoodoo.yaml:2:9: `domain`: anchors and aliases (`&x`, `*x`) are not used here; write the value itself, and quote a value that starts with `&` or `*`
+          2 | domain: *n
+        "name: *n\n"
+        autoodoo.yaml:1:7: anchors and aliases (`&x`, `*x`) are not used here; write the value itself, and quote a value that starts with `&` or `*`
+          1 | name: *n
+        "name: !!str acme\ndomain: a.b\n"
+        autoodoo.yaml:1:7: `name`: tags such as `!!str` are not used here; write the plain value
+          1 | name: !!str acme
+        "name: acme\ndomain: a.b\n---\nname: acme\n"
+        autoodoo.yaml:3:1: a second document starts here; a site file has one, without `---`
+          3 | ---
+        "name: acme\ndomain: a.b\nname: other\n"
+        autoodoo.yaml:3:1: `name`: given twice; first on line 1
+          3 | name: other
+        "a: [[[[[[[[[[[[[[[[[[x]]]]]]]]]]]]]]]]]]\n"
+        autoodoo.yaml:1:20: lists and groups are nested too deeply
+          1 | a: [[[[[[[[[[[[[[[[[[x]]]]]]]]]]]]]]]]]]
+        "name: acme\ndomain: �.b\n"
+        autoodoo.yaml:2:9: the file is not UTF-8 text from here on; save it as UTF-8
+          2 | domain: �.b
+        "name: acme\0\ndomain: a.b\n"
+        autoodoo.yaml:1:11: this character cannot be printed; the file is not plain text
+          1 | name: acme�
+        "name: {a: b, c}\n"
+        autoodoo.yaml:1:1: `domain`: required
+          1 | name: {a: b, c}
+        autoodoo.yaml:1:7: `name`: expected a single value, found a group of keys
+          1 | name: {a: b, c}
+        "name\ndomain: a.b\n"
+        autoodoo.yaml:2:7: this `:` does not belong here; check the indentation, or put the value in double quotes
+          2 | domain: a.b
+        "}\n"
+        autoodoo.yaml:1:1: this is not valid YAML: misplaced bracket
+          1 | }
+        "%FOO\nname: acme\n"
+        autoodoo.yaml:2:1: this is not valid YAML: did not find expected <document start>
+          2 | name: acme
+        "name: >\n acme\n"
+        autoodoo.yaml:1:1: `domain`: required
+          1 | name: >
+        autoodoo.yaml:2:2: `name`: expected 1 to 32 lowercase letters, digits or hyphens, starting with a letter and not ending with a hyphen, such as `acme`, found `acme�`
+          2 |  acme
+        "name: 'a\\x'\n"
+        autoodoo.yaml:1:1: `domain`: required
+          1 | name: 'a\x'
+        autoodoo.yaml:1:7: `name`: expected 1 to 32 lowercase letters, digits or hyphens, starting with a letter and not ending with a hyphen, such as `acme`, found `a\x`
+          1 | name: 'a\x'
+        "##);
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_dos_line_ends_are_fine() {
+        assert!(parse("\u{feff}---\r\nname: acme\r\ndomain: a.b\r\n...\r\n").is_ok());
+    }
+
+    #[test]
+    fn groups_with_every_key_commented_out_are_empty() {
+        assert_eq!(site("odoo:\n  # image: x\nlisten:\naliases:\n"), site(""));
+    }
+
+    #[test]
+    fn yaml_does_not_change_what_was_written() {
+        let text = "name: no\ndomain: null.example\ndatabase: 019\nodoo: { country: NO, image: 'a:1_0', release: 19.0 }";
+        let site = parse(text).unwrap();
+        assert_eq!((site.name.as_str(), site.database.as_str()), ("no", "019"));
+        assert_eq!(site.odoo.country.unwrap().as_str(), "NO");
+    }
+
+    #[test]
+    fn the_newest_image_of_the_release_that_was_said() {
+        let site = site("odoo: { release: 16 }\n");
+        assert_eq!(site.odoo.image.as_str(), "docker.io/library/odoo:16.0");
+        assert_eq!(site.postgres.image.as_str(), "docker.io/library/postgres:16");
+    }
+
+    #[test]
+    fn what_depends_on_an_unreadable_value_is_not_judged() {
+        assert_eq!(messages("odoo: { release: x }\npostgres: { major: 10 }\n").len(), 1);
+        assert_eq!(messages("tls: { mode: x, certificate: y }\n").len(), 1);
+        assert_eq!(messages("tls: { mode: files, certificate: a.pem, key: '' }\n").len(), 1);
+        assert_eq!(parse("name: A\ndomain: a.b\n").unwrap_err().len(), 1);
+    }
+
+    #[test]
+    fn too_large_a_file_is_not_read() {
+        assert!(told("#".repeat(LARGEST + 1)).contains("larger than 1 MiB"));
+    }
+
+    #[test]
+    fn large_and_hostile_files_are_answered_quickly() {
+        use std::fmt::Write as _;
+        let mut aliases = SMALL.to_owned() + "aliases:\n";
+        (0..1000).for_each(|index| writeln!(aliases, "  - a{index}.example.com").unwrap());
+        let distinct: String = (0..100_000).map(|index| format!("k{index}:\n")).collect();
+        let files = [
+            aliases,
+            distinct,
+            "a: 1\n".repeat(200_000),
+            "[".repeat(LARGEST),
+            "- ".repeat(LARGEST / 2),
+            "? ".repeat(LARGEST / 2),
+            "{a: ".repeat(LARGEST / 4),
+            format!("aliases: [{}]", "_, ".repeat(300_000)),
+            format!("{}: x", "k".repeat(LARGEST - 10)),
+            format!("? {}\n: x", "k".repeat(LARGEST - 10)),
+            format!("a: \"{}", "\\".repeat(LARGEST - 10)),
+        ];
+        for file in files {
+            let start = Instant::now();
+            let _ = parse(&file);
+            assert!(start.elapsed() < Duration::from_secs(10), "{}", &file[..20]);
+        }
+    }
+
+    /// A small generator of the xorshift kind; the same numbers in each run.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, limit: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            usize::try_from(self.0 % limit as u64).unwrap()
+        }
+    }
+
+    #[test]
+    fn mutated_files_never_panic_and_every_fault_has_a_place() {
+        const PIECES: [&[u8]; 24] = [
+            b":",
+            b"\n",
+            b"  ",
+            b"\t",
+            b"- ",
+            b"[",
+            b"]",
+            b"{",
+            b"}",
+            b"\"",
+            b"'",
+            b"&a ",
+            b"*a",
+            b"!x ",
+            b"#",
+            b"---\n",
+            b"|",
+            b">",
+            b"\0",
+            b"\xff",
+            b"? ",
+            b",",
+            b"\r",
+            "\u{feff}é".as_bytes(),
+        ];
+        let seed = crate::render::site_file::site_file(&site(
+            "aliases: [a.b]\ntls: { mode: files, certificate: a, key: b }",
+        ));
+        let mut numbers = Numbers(0x2545_f491_4f6c_dd1d);
+        for _ in 0..3000 {
+            let mut file = seed.clone().into_bytes();
+            for _ in 0..=numbers.below(4) {
+                let at = numbers.below(file.len());
+                let end = (at + numbers.below(6)).min(file.len());
+                file.splice(at..end, PIECES[numbers.below(PIECES.len())].iter().copied());
+            }
+            if let Err(faults) = parse(&file) {
+                assert!(!faults.is_empty(), "{}", String::from_utf8_lossy(&file));
+                assert!(faults.iter().all(|fault| fault.at.line >= 1 && fault.at.column >= 1));
+            }
+        }
+    }
+}

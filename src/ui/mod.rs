@@ -1,0 +1,3 @@
+//! What people see and answer. Nothing is decided here.
+
+pub mod prompt;
