@@ -2,12 +2,13 @@
 
 use std::io::IsTerminal;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use autoodoo::command::{Adapters, Machine};
 use autoodoo::engine::docker_api::DockerApi;
-use autoodoo::engine::endpoint::{EngineChoice, Environment, candidates};
-use autoodoo::failure::Result;
+use autoodoo::engine::endpoint::{EngineChoice, Surroundings, candidates};
+use autoodoo::failure::{Context, Result};
 use autoodoo::host::clock::{Clock, SystemClock};
 use autoodoo::host::machine;
 use autoodoo::host::ports::{PortUse, port_use};
@@ -19,7 +20,7 @@ use autoodoo::ui::prompt::{Prompter, TerminalPrompter};
 
 struct Real {
     machine: Machine,
-    environment: Environment,
+    surroundings: Surroundings,
     probe: HttpProbe,
     prompter: TerminalPrompter,
 }
@@ -29,7 +30,8 @@ impl Adapters for Real {
     type Probe = HttpProbe;
 
     async fn engine(&self, choice: &EngineChoice, remembered: Option<&str>) -> Result<DockerApi> {
-        let found = candidates(choice, &self.environment, remembered)?;
+        let remembered = remembered.map(str::parse).transpose().context("cannot use the site's engine")?;
+        let found = candidates(choice, &Surroundings { remembered, ..self.surroundings.clone() })?;
         DockerApi::connect(&found).await
     }
 
@@ -85,10 +87,11 @@ fn real() -> Result<Real> {
             terminal: std::io::stdin().is_terminal() && std::io::stdout().is_terminal(),
             pid: std::process::id(),
         },
-        environment: Environment {
+        surroundings: Surroundings {
             docker_host: variable("DOCKER_HOST"),
             container_host: variable("CONTAINER_HOST"),
-            xdg_runtime_dir: variable("XDG_RUNTIME_DIR"),
+            runtime_dir: variable("XDG_RUNTIME_DIR").map(PathBuf::from),
+            remembered: None,
         },
         probe: HttpProbe,
         prompter: TerminalPrompter,

@@ -16,8 +16,7 @@ pub async fn cmd_down<A: Adapters>(context: &Context<'_, A>, args: &DownArgs) ->
     let observed = loaded.observe(&engine).await?;
     let plan = down(&loaded.owner, &loaded.state, &observed, args.volumes);
     if args.dry_run {
-        context.ui.plan(&plan);
-        return Ok(());
+        return context.ui.plan(&plan);
     }
     if args.volumes {
         confirm_loss(context, args, &loaded, &observed)?;

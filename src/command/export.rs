@@ -15,6 +15,5 @@ pub async fn cmd_export<A: Adapters>(context: &Context<'_, A>, args: &ExportArgs
     let observed = loaded.observe(&engine).await?;
     let stack = with_situation(context, &loaded, &observed, 0, target)?;
     let text = compose(&stack, loaded.dir.root()).context("cannot write the Compose file")?;
-    context.ui.data(&text);
-    Ok(())
+    context.ui.data(&text)
 }

@@ -36,11 +36,12 @@ pub async fn cmd_logs<A: Adapters>(context: &Context<'_, A>, args: &LogsArgs) ->
     let readers = found.iter().map(async |container| {
         let label = container.name.strip_prefix(&prefix).unwrap_or(&container.name);
         let mut show = |_, line: &str| {
-            if several {
-                context.ui.data(&format!("{label:<9} | {line}\n"));
+            // A reader that has gone ends the program at the next line; see `Ui::data`.
+            let _ = if several {
+                context.ui.data(&format!("{label:<9} | {line}"))
             } else {
-                context.ui.data(&format!("{line}\n"));
-            }
+                context.ui.data(line)
+            };
         };
         engine.logs(&container.id, &query, &mut show).await
     });

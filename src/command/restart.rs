@@ -19,6 +19,5 @@ pub async fn cmd_restart<A: Adapters>(context: &Context<'_, A>, args: &RestartAr
     let plan = stop_for_restart(&loaded.owner, &observed, args.service.map(Service::role));
     run::apply(context, &mut loaded, &engine, &plan, "restart").await?;
     up::converge(context, &mut loaded, &engine, args.wait_timeout, "restart").await?;
-    context.ui.result(&super::status::serving(&loaded));
-    Ok(())
+    context.ui.result(&super::status::serving(&loaded))
 }

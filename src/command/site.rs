@@ -17,7 +17,8 @@ use crate::observed::{Labelled, Observed};
 use crate::pins::Pins;
 use crate::plan::up::{CertificateFacts, LocalFacts};
 use crate::secret::Secret;
-use crate::site::{Site, Tls, parse};
+use crate::site::parse::{self, parse};
+use crate::site::{Site, Tls, fault};
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::spec::Owner;
 use crate::stack::{dirs, files as paths};
@@ -41,7 +42,7 @@ pub fn load<A: Adapters>(context: &Context<'_, A>) -> Result<Loaded> {
         return Err(Failure::usage(format!("there is no site here: {} does not exist", path.display()))
             .hint("make one with `autoodoo init`, or name its directory with `-C DIR`"));
     };
-    let site = parse::site(&bytes).map_err(|faults| parse::failure(&path.display().to_string(), &faults))?;
+    let site = parse(&bytes).map_err(|faults| fault::failure(parse::FILE_NAME, &faults))?;
     let secrets = dir.secrets()?;
     let Some(state) = dir.load_state()? else {
         return Err(Failure::failed(format!(

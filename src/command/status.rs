@@ -43,8 +43,7 @@ pub async fn cmd_status<A: Adapters>(context: &Context<'_, A>) -> Result<()> {
     let loaded = load(context)?;
     let engine = loaded.engine(context).await?;
     let observed = loaded.observe(&engine).await?;
-    context.ui.result(&status(&loaded, &observed));
-    Ok(())
+    context.ui.result(&status(&loaded, &observed))
 }
 
 fn status(loaded: &Loaded, observed: &Observed) -> Status {
@@ -103,17 +102,17 @@ impl fmt::Display for Status {
             phase => format!("none yet ({phase})"),
         };
         writeln!(f, "data    {data}\n")?;
-        let rows = self.services.iter().map(|line| {
+        let rows: Vec<_> = self.services.iter().map(|line| {
             let dash = || "-".to_owned();
-            [
+            vec![
                 line.service.word().to_owned(),
                 line.state.clone(),
                 line.since.as_deref().map_or_else(dash, seconds_precision),
                 line.container.clone().unwrap_or_else(dash),
                 line.image.clone().unwrap_or_else(dash),
             ]
-        });
-        f.write_str(&table(["SERVICE", "STATE", "SINCE", "CONTAINER", "IMAGE"], rows))
+        }).collect();
+        f.write_str(&table(&["SERVICE", "STATE", "SINCE", "CONTAINER", "IMAGE"], &rows))
     }
 }
 
@@ -144,6 +143,6 @@ pub fn serving(loaded: &Loaded) -> Serving {
 
 impl fmt::Display for Serving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} is up; first login `{}`, password in {}", self.url, self.login, self.password_file)
+        write!(f, "{} is up; first login `{}`, password in {}", self.url, self.login, self.password_file)
     }
 }

@@ -17,13 +17,11 @@ pub async fn cmd_up<A: Adapters>(context: &Context<'_, A>, args: &UpArgs) -> Res
     let engine = loaded.engine(context).await?;
     if args.dry_run {
         let plan = plan(context, &loaded, &engine, args.wait_timeout).await?;
-        context.ui.plan(&plan);
-        return Ok(());
+        return context.ui.plan(&plan);
     }
     let _lock = loaded.lock(context, "up")?;
     converge(context, &mut loaded, &engine, args.wait_timeout, "up").await?;
-    context.ui.result(&super::status::serving(&loaded));
-    Ok(())
+    context.ui.result(&super::status::serving(&loaded))
 }
 
 /// Plans and applies until nothing is left to do; the caller holds the site's lock.

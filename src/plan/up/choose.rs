@@ -1,0 +1,117 @@
+//! What a plan chooses before the stack can be spelt out: the network and the slots.
+
+use std::net::Ipv4Addr;
+
+use super::{Situation, wanted_image_id};
+use crate::failure::{Failure, Result};
+use crate::observed::RunState;
+use crate::plan::matching::drift;
+use crate::stack::fingerprint::text_fingerprint;
+use crate::stack::names::{self, Slot};
+use crate::stack::spec::{ContainerSpec, Subnet};
+use crate::stack::{self, Choice};
+
+pub(super) fn choose(situation: &Situation<'_>) -> Result<Choice> {
+    let certificate = &situation.local.certificate;
+    let certificate = match (&certificate.current, &certificate.due) {
+        (Some(current), None) => current.clone(),
+        _ => certificate.next.clone(),
+    };
+    let mut choice = Choice {
+        subnet: subnet(situation)?,
+        generation: situation.state.generation,
+        odoo_slot: Slot::A,
+        nginx_slot: Slot::A,
+        certificate,
+    };
+    choice.odoo_slot = odoo_slot(situation, &choice);
+    choice.nginx_slot = nginx_slot(situation, &choice);
+    Ok(choice)
+}
+
+/// The network's own subnet when it exists, else a free one that follows from the site's name.
+fn subnet(situation: &Situation<'_>) -> Result<Subnet> {
+    let name = names::network(&situation.inputs.site.name);
+    if let Some(network) = situation.observed.networks.iter().find(|network| network.name == name) {
+        return network
+            .subnets
+            .iter()
+            .find_map(|text| text.split('/').next()?.parse().ok().map(Subnet::around))
+            .ok_or_else(|| Failure::failed(format!("network {name} has no IPv4 subnet")));
+    }
+    free_subnet(&situation.inputs.site.name.to_string(), &taken_subnets(situation))
+        .ok_or_else(|| Failure::failed("every network from 10.213.0.0/24 to 10.213.255.0/24 is in use"))
+}
+
+fn taken_subnets(situation: &Situation<'_>) -> Vec<Subnet> {
+    let engines = situation.observed.networks.iter().flat_map(|network| &network.subnets);
+    engines
+        .filter_map(|text| text.split('/').next()?.parse().ok().map(Subnet::around))
+        .chain(situation.routed.iter().copied())
+        .collect()
+}
+
+/// The first free /24 of 10.213.0.0/16, starting where the name's hash says: a site gets the same
+/// network again after `down` and `up`.
+fn free_subnet(name: &str, taken: &[Subnet]) -> Option<Subnet> {
+    let start = u8::from_str_radix(text_fingerprint(name).get(..2)?, 16).ok()?;
+    (0..=u8::MAX)
+        .map(|offset| Subnet::around(Ipv4Addr::new(10, 213, start.wrapping_add(offset), 0)))
+        .find(|subnet| !taken.contains(subnet))
+}
+
+/// The slot whose container is already right; else the one beside the Odoo that serves.
+fn odoo_slot(situation: &Situation<'_>, choice: &Choice) -> Slot {
+    let right = |slot: &Slot| {
+        let stack = stack::stack(&situation.inputs, &Choice { odoo_slot: *slot, ..choice.clone() });
+        matches(situation, &stack.odoo.spec)
+    };
+    if let Some(slot) = [Slot::A, Slot::B].into_iter().find(right) {
+        return slot;
+    }
+    let exists = |slot: Slot| {
+        let name = names::odoo(&situation.inputs.site.name, slot);
+        situation.observed.containers.iter().any(|container| container.name == name)
+    };
+    match (exists(Slot::A), exists(Slot::B)) {
+        (true, true) => serving_slot(situation, choice.subnet).unwrap_or(Slot::A).other(),
+        (true, false) => Slot::B,
+        (false, _) => Slot::A,
+    }
+}
+
+/// The slot that the live nginx.conf points to.
+fn serving_slot(situation: &Situation<'_>, subnet: Subnet) -> Option<Slot> {
+    let text = situation.local.nginx_live.as_deref()?;
+    [Slot::A, Slot::B].into_iter().find(|slot| {
+        let address = subnet.host(stack::odoo_host(*slot));
+        text.contains(&format!("server {address}:"))
+    })
+}
+
+fn nginx_slot(situation: &Situation<'_>, choice: &Choice) -> Slot {
+    let right = |slot: &Slot| {
+        let stack = stack::stack(&situation.inputs, &Choice { nginx_slot: *slot, ..choice.clone() });
+        matches(situation, &stack.nginx)
+    };
+    let name = |slot| names::nginx(&situation.inputs.site.name, slot);
+    let running = |slot| {
+        let name = name(slot);
+        situation.observed.containers.iter().any(|c| c.name == name && c.state == RunState::Running)
+    };
+    [Slot::A, Slot::B].into_iter().find(right).unwrap_or_else(|| if running(Slot::A) { Slot::B } else { Slot::A })
+}
+
+fn matches(situation: &Situation<'_>, spec: &ContainerSpec) -> bool {
+    situation.observed.containers.iter().any(|found| {
+        found.name == spec.name
+            && drift(
+                spec,
+                found,
+                wanted_image_id(situation, &spec.image),
+                situation.root,
+                situation.observed,
+            )
+            .is_none()
+    })
+}

@@ -1,0 +1,374 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::observed::{Connected, ContainerSummary, EngineInfo, EngineKind, Image, Mounted, Network, Volume};
+use crate::pins::Pin;
+use crate::render::odoo_conf::OdooSecrets;
+use crate::secret::Secret;
+use crate::site::Site;
+use crate::site::parse::parse;
+use crate::stack::sizing::{Capacity, Sizing, size};
+use crate::stack::spec::{Attachment, MountSource, Owner};
+
+const ROOT: &str = "/srv/acme";
+
+/// A little world: what the site wants and what is there.
+struct World {
+    site: Site,
+    sizing: Sizing,
+    owner: Owner,
+    observed: Observed,
+    state: State,
+    pins: Pins,
+    local: LocalFacts,
+    ports: Vec<(Port, String)>,
+    database_password: Secret,
+    hash: Secret,
+}
+
+fn site() -> Site {
+    parse(
+        "name: acme\ndomain: odoo.example.com\nodoo: {image: 'odoo:19'}\npostgres: {image: 'postgres:17'}\n\
+         nginx: {image: 'nginx:stable'}\nlisten: {address: 127.0.0.1}\n",
+    )
+    .unwrap()
+}
+
+impl World {
+    /// A host with the images and nothing else.
+    fn fresh() -> World {
+        let site = site();
+        let image = |id: &str| Image { id: id.into(), repo_digests: vec![], env: BTreeMap::new(), size: 1 };
+        let images = [
+            (site.odoo.image.clone(), image("sha256:odoo")),
+            (site.postgres.image.clone(), image("sha256:postgres")),
+            (site.nginx.image.clone(), image("sha256:nginx")),
+        ];
+        let pins = images.iter().map(|(reference, image)| {
+            let pin = Pin { id: image.id.clone(), digests: vec![], since: String::new() };
+            (reference.to_string(), pin)
+        });
+        World {
+            pins: Pins { images: pins.collect() },
+            sizing: size(Capacity { cpus: 2, memory_bytes: 4 << 30 }, site.users),
+            owner: Owner { site: site.name.to_string(), site_id: "id1".into() },
+            observed: Observed {
+                engine: EngineInfo {
+                    kind: EngineKind::Docker,
+                    version: "20.10".into(),
+                    api: "1.41".into(),
+                    endpoint: "unix:///var/run/docker.sock".into(),
+                },
+                images: images.into(),
+                volumes: vec![],
+                networks: vec![],
+                all_containers: vec![],
+                containers: vec![],
+            },
+            state: State::new("id1"),
+            local: LocalFacts {
+                certificate: CertificateFacts { next: "local-1".into(), ..CertificateFacts::default() },
+                ..LocalFacts::default()
+            },
+            ports: vec![],
+            database_password: Secret::new("pw"),
+            hash: Secret::new("hash"),
+            site,
+        }
+    }
+
+    /// The same site after a successful `up`.
+    fn running() -> World {
+        let mut world = World::fresh();
+        world.state.phase = Phase::Ready;
+        world.local.certificate.current = Some("local-0".into());
+        let stack = world.with(target).unwrap();
+        for spec in [&stack.postgres, &stack.odoo.spec, &stack.cron.spec, &stack.front, &stack.nginx] {
+            let container = world.container(spec);
+            world.observed.all_containers.push(summary(&container));
+            world.observed.containers.push(container);
+        }
+        let labels = stack.network.labels.clone();
+        let (name, subnets) = (stack.network.name.clone(), vec![stack.network.subnet.to_string()]);
+        world.observed.networks.push(Network { id: "net".into(), name, labels, subnets });
+        for spec in [&stack.db_volume, &stack.web_volume, &stack.socket_volume] {
+            world.observed.volumes.push(Volume { name: spec.name.clone(), labels: spec.labels.clone() });
+        }
+        world.settle();
+        world
+    }
+
+    /// Files and state as a finished `up` leaves them.
+    fn settle(&mut self) {
+        let stack = self.with(target).unwrap();
+        let text = nginx_conf(&stack.nginx_conf);
+        self.state.nginx_loaded = Some(text_fingerprint(&text));
+        self.local.nginx_live = Some(text);
+        self.local.pg_hba = Some(PG_HBA.to_owned());
+        self.local.odoo_confs = [&stack.odoo, &stack.cron, &stack.command].into_iter().map(conf_name).collect();
+    }
+
+    fn container(&self, spec: &ContainerSpec) -> Container {
+        let image_id = self.observed.images[&spec.image].id.clone();
+        let mounted = |mount: &crate::stack::spec::Mount| Mounted {
+            source: match &mount.source {
+                MountSource::Volume(name) => MountSource::Volume(name.clone()),
+                MountSource::Directory(path) => MountSource::Directory(Path::new(ROOT).join(path)),
+            },
+            target: mount.target.clone(),
+            read_only: mount.read_only,
+        };
+        Container {
+            id: format!("id-{}", spec.name),
+            name: spec.name.clone(),
+            image: spec.image.to_string(),
+            image_id,
+            labels: spec.labels.clone(),
+            state: RunState::Running,
+            exit_code: None,
+            restart_count: 0,
+            started_at: None,
+            mounts: spec.mounts.iter().map(mounted).collect(),
+            connected: match &spec.attachment {
+                Attachment::None => Connected::None,
+                Attachment::Container(name) => Connected::Container(format!("id-{name}")),
+                Attachment::Network { name, address } => {
+                    Connected::Networks([(name.clone(), *address)].into())
+                }
+            },
+            ports: spec.ports.clone(),
+            restart: spec.restart,
+        }
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&Situation<'_>) -> Result<T>) -> Result<T> {
+        let secrets = OdooSecrets {
+            database_password: &self.database_password,
+            master_password_hash: &self.hash,
+        };
+        f(&Situation {
+            inputs: Inputs { site: &self.site, owner: &self.owner, sizing: &self.sizing, secrets: &secrets },
+            observed: &self.observed,
+            state: &self.state,
+            pins: &self.pins,
+            local: &self.local,
+            root: Path::new(ROOT),
+            routed: &[],
+            port_holders: &self.ports,
+            wait_seconds: 300,
+        })
+    }
+
+    fn plan(&self) -> String {
+        self.with(up).unwrap().to_string()
+    }
+
+    fn refusal(&self) -> Failure {
+        self.with(up).unwrap_err()
+    }
+
+    fn lose(&mut self, name: &str) {
+        self.observed.containers.retain(|container| container.name != name);
+        self.observed.all_containers.retain(|container| container.name != name);
+    }
+
+    fn change(&mut self, name: &str, f: impl FnOnce(&mut Container)) {
+        f(self.observed.containers.iter_mut().find(|container| container.name == name).unwrap());
+    }
+}
+
+fn summary(container: &Container) -> ContainerSummary {
+    ContainerSummary {
+        id: container.id.clone(),
+        name: container.name.clone(),
+        labels: container.labels.clone(),
+        running: true,
+        host_ports: vec![],
+    }
+}
+
+#[test]
+fn first_up() {
+    insta::assert_snapshot!(World::fresh().plan());
+}
+
+#[test]
+fn nothing_to_do() {
+    assert_eq!(World::running().plan(), "");
+}
+
+#[test]
+fn images_that_are_absent_are_pulled_first() {
+    let mut world = World::fresh();
+    world.observed.images.clear();
+    let plan = world.plan();
+    assert!(plan.starts_with("[1] pull image postgres:17: it is not on this host\n[2] pull image odoo:19"));
+}
+
+#[test]
+fn more_users_replace_odoo_beside_the_old_one() {
+    let mut world = World::running();
+    world.sizing.workers += 2;
+    insta::assert_snapshot!(world.plan());
+}
+
+#[test]
+fn a_new_alias_is_a_certificate_and_a_reload() {
+    let mut world = World::running();
+    world.site.aliases.push("www.example.com".parse().unwrap());
+    world.local.certificate.due = Some("it does not cover www.example.com".into());
+    insta::assert_snapshot!(world.plan());
+}
+
+#[test]
+fn a_removed_odoo_is_made_again_in_its_slot() {
+    let mut world = World::running();
+    world.lose("acme-odoo-a");
+    insta::assert_snapshot!(world.plan());
+}
+
+#[test]
+fn a_removed_postgres_takes_odoo_through_a_restart() {
+    let mut world = World::running();
+    world.lose("acme-postgres");
+    insta::assert_snapshot!(world.plan());
+}
+
+#[test]
+fn a_removed_holder_takes_nginx_with_it() {
+    let mut world = World::running();
+    world.lose("acme-front");
+    insta::assert_snapshot!(world.plan());
+}
+
+#[test]
+fn a_stopped_container_is_started() {
+    let mut world = World::running();
+    world.change("acme-cron", |cron| cron.state = RunState::Exited);
+    assert!(world.plan().starts_with("[1] start acme-cron: it is stopped\n[2] wait for acme-cron"));
+}
+
+#[test]
+fn what_was_altered_by_hand_is_put_right() {
+    let cases: [(&str, fn(&mut Container), &str); 4] = [
+        ("acme-cron", |c| c.restart = crate::stack::spec::Restart::No, "restart policy was changed by hand"),
+        ("acme-cron", |c| c.connected = Connected::None, "network was changed by hand"),
+        ("acme-cron", |c| c.mounts.clear(), "mounts are not those of this site directory"),
+        ("acme-odoo-a", |c| c.state = RunState::Paused, "paused by hand"),
+    ];
+    for (name, alter, expected) in cases {
+        let mut world = World::running();
+        world.change(name, alter);
+        assert!(world.plan().contains(expected), "{name}: {}", world.plan());
+    }
+}
+
+#[test]
+fn killed_between_the_new_odoo_and_the_switch() {
+    let mut world = World::running();
+    let old = world.observed.containers.iter().find(|c| c.name == "acme-odoo-a").unwrap().clone();
+    world.sizing.workers += 2;
+    let spec = world.with(target).unwrap().odoo.spec;
+    assert_eq!(spec.name, "acme-odoo-b");
+    let new = world.container(&spec);
+    world.observed.all_containers.push(summary(&new));
+    world.observed.containers.push(new);
+    let plan = world.plan();
+    assert!(!plan.contains("create container acme-odoo"), "{plan}");
+    let switch = plan.find("reload acme-nginx-a").unwrap();
+    let retire = plan.find(&format!("stop and remove container {}", old.name)).unwrap();
+    assert!(plan.find("wait for the login page of acme-odoo-b").unwrap() < switch && switch < retire, "{plan}");
+}
+
+#[test]
+fn killed_between_publishing_and_reloading() {
+    let mut world = World::running();
+    world.state.nginx_loaded = Some("older".into());
+    assert!(world.plan().starts_with("[1] reload acme-nginx-a"), "{}", world.plan());
+}
+
+#[test]
+fn an_interrupted_initialisation_is_redone() {
+    let mut world = World::running();
+    world.state.phase = Phase::Initialising;
+    for name in ["acme-odoo-a", "acme-cron", "acme-front", "acme-nginx-a"] {
+        world.lose(name);
+    }
+    let plan = world.plan();
+    assert!(plan.contains("create database acme__init"), "{plan}");
+    assert!(!plan.contains("create volume"), "{plan}");
+}
+
+#[test]
+fn lost_volumes_are_never_replaced_by_empty_ones() {
+    let mut world = World::running();
+    world.observed.volumes.retain(|volume| volume.name != "acme-db-1");
+    let refusal = world.refusal();
+    assert!(refusal.message.contains("acme-db-1"), "{refusal}");
+    assert!(refusal.hints.iter().any(|hint| hint.contains("restore")));
+}
+
+#[test]
+fn data_without_memory_is_not_touched() {
+    let mut world = World::running();
+    world.state = State::new("id1");
+    let refusal = world.refusal();
+    assert!(refusal.message.contains("does not know"), "{refusal}");
+    assert!(refusal.hints.iter().any(|hint| hint.contains("restore")));
+}
+
+#[test]
+fn strangers_with_our_names_are_not_touched() {
+    let mut world = World::fresh();
+    world.observed.all_containers.push(ContainerSummary {
+        id: "x".into(),
+        name: "acme-postgres".into(),
+        labels: BTreeMap::new(),
+        running: true,
+        host_ports: vec![],
+    });
+    world.observed.volumes.push(Volume { name: "acme-db-1".into(), labels: BTreeMap::new() });
+    let refusal = world.refusal();
+    assert!(refusal.message.contains("container `acme-postgres` was not made by autoodoo"), "{refusal}");
+    assert!(refusal.message.contains("volume `acme-db-1` was not made by autoodoo"), "{refusal}");
+}
+
+#[test]
+fn a_taken_port_names_its_process() {
+    let mut world = World::fresh();
+    world.ports = vec![(Port::HTTPS, "caddy (process 812)".into())];
+    assert!(world.refusal().message.contains("port 443 is taken by caddy (process 812)"));
+}
+
+#[test]
+fn a_moved_tag_changes_nothing_by_itself() {
+    let mut world = World::running();
+    let odoo = world.site.odoo.image.clone();
+    let old = world.observed.images[&odoo].clone();
+    world.observed.images.get_mut(&odoo).unwrap().id = "sha256:newer".into();
+    world.observed.images.insert(old.id.parse().unwrap(), old);
+    assert_eq!(world.plan(), "");
+}
+
+#[test]
+fn a_failed_gate_brings_nobody_down() {
+    let mut world = World::running();
+    world.sizing.workers += 2;
+    let plan = world.with(up).unwrap();
+    let gate = plan.steps.iter().find(|step| matches!(step.action, Action::AwaitOdoo { .. })).unwrap();
+    assert_eq!(gate.on_failure, vec![retire("acme-odoo-b", stack::ODOO_GRACE)]);
+}
+
+#[test]
+fn the_site_gets_the_same_network_again() {
+    let subnet = || World::fresh().with(target).unwrap().network.subnet;
+    assert_eq!(subnet(), subnet());
+    let mut world = World::fresh();
+    world.observed.networks.push(Network {
+        id: "x".into(),
+        name: "other".into(),
+        labels: BTreeMap::new(),
+        subnets: vec![subnet().to_string()],
+    });
+    assert_ne!(world.with(target).unwrap().network.subnet, subnet());
+}
