@@ -12,3 +12,4 @@ pub mod site;
 pub mod stack;
 pub mod state;
 pub mod tls;
+pub mod ui;
