@@ -44,7 +44,7 @@ pub struct State {
     pub phase: Phase,
     /// The data volumes in use are `<site>-db-<generation>` and `<site>-web-<generation>`.
     pub generation: u32,
-    /// `PostgreSQL`'s `system_identifier`, which initdb draws anew each time; `None` before that.
+    /// PostgreSQL's `system_identifier`, which initdb draws anew each time; `None` before that.
     pub system_identifier: Option<String>,
     /// The endpoint of the engine that has the site's volumes.
     pub engine: Option<String>,

@@ -146,7 +146,7 @@ fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
         std::fs::create_dir_all(parent(path))?;
         match DirBuilder::new().mode(mode).create(path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => {}
-            made => made?,
+            result => result?,
         }
         sync_dir(parent(path))?;
     }

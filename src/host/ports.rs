@@ -26,7 +26,7 @@ pub enum PortUse {
 }
 
 /// Looks by binding to it, which tells the truth about wildcards and both protocol families, and
-/// lets go at once. Connections in TIME_WAIT do not count (std sets SO_REUSEADDR).
+/// lets go at once. Connections in `TIME_WAIT` do not count (std sets `SO_REUSEADDR`).
 ///
 /// A port that an engine publishes by firewall rules alone, without a listening process, looks
 /// free: the engine's own list of containers has those.

@@ -14,7 +14,7 @@ const ADMIN: &str = "admin-password";
 const MASTER: &str = "master-password";
 const MASTER_HASH: &str = "master-password.hash";
 const DATABASE: &str = "database-password";
-/// Alone in its directory: that directory is mounted into the `PostgreSQL` container.
+/// Alone in its directory: that directory is mounted into the PostgreSQL container.
 const SUPERUSER: &str = "postgres/superuser-password";
 
 /// Characters of a password that a person types now and then (119 bits).
@@ -32,9 +32,9 @@ pub struct Secrets {
     /// Of Odoo's database manager; odoo.conf gets the hash only.
     pub master_password: Secret,
     pub master_password_hash: Secret,
-    /// Of the `PostgreSQL` role that Odoo uses.
+    /// Of the PostgreSQL role that Odoo uses.
     pub database_password: Secret,
-    /// Of the `PostgreSQL` role `postgres`.
+    /// Of the PostgreSQL role `postgres`.
     pub superuser_password: Secret,
 }
 

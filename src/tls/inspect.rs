@@ -71,7 +71,7 @@ pub fn inspect(chain_pem: &str) -> Result<CertificateFacts> {
 /// certificate is followed by its issuer.
 pub fn check_pair(chain_pem: &str, key_pem: &Secret) -> Result<()> {
     let chain = certificates(chain_pem)?;
-    check_key(&chain, private_key(key_pem)?)?;
+    check_key(&chain, &private_key(key_pem)?)?;
     let facts = chain.iter().map(|certificate| facts(certificate)).collect::<Result<Vec<_>>>()?;
     for (number, pair) in facts.windows(2).enumerate() {
         if !pair[0].is_from(&pair[1]) {
@@ -158,8 +158,8 @@ fn private_key(pem: &Secret) -> Result<PrivateKeyDer<'static>> {
     })
 }
 
-fn check_key(chain: &[CertificateDer<'static>], key: PrivateKeyDer<'static>) -> Result<()> {
-    let key = rustls::crypto::ring::sign::any_supported_type(&key)
+fn check_key(chain: &[CertificateDer<'static>], key: &PrivateKeyDer<'static>) -> Result<()> {
+    let key = rustls::crypto::ring::sign::any_supported_type(key)
         .map_err(|error| Failure::usage("the key is of a kind that cannot be used").because(error))?;
     let belongs = |certificate: &CertificateDer<'static>| {
         CertifiedKey::new(vec![certificate.clone()], Arc::clone(&key)).keys_match()
