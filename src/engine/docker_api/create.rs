@@ -1,0 +1,337 @@
+//! From our specifications to the engine's request bodies. Pure.
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, ExecConfig, HostConfig, Ipam, IpamConfig,
+    Mount as ApiMount, MountType, NetworkingConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    VolumeCreateRequest,
+};
+use serde::Serialize;
+
+use super::attach::DETACH_KEYS;
+use crate::engine::Exec;
+use crate::stack::spec::{
+    Attachment, ContainerSpec, Mount, MountSource, NetworkSpec, PublishedPort, Restart, VolumeSpec,
+};
+
+/// bollard's type lacks `CheckDuplicate`, without which Docker before 25 makes a second network of
+/// the same name.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct NetworkBody {
+    name: String,
+    driver: &'static str,
+    check_duplicate: bool,
+    #[serde(rename = "IPAM")]
+    ipam: Ipam,
+    labels: HashMap<String, String>,
+}
+
+pub(super) fn network(spec: &NetworkSpec) -> NetworkBody {
+    let range = IpamConfig {
+        subnet: Some(spec.subnet.to_string()),
+        gateway: Some(spec.subnet.gateway().to_string()),
+        ip_range: Some(spec.subnet.dynamic_range()),
+        ..IpamConfig::default()
+    };
+    NetworkBody {
+        name: spec.name.clone(),
+        driver: "bridge",
+        check_duplicate: true,
+        ipam: Ipam { config: Some(vec![range]), ..Ipam::default() },
+        labels: to_hash(&spec.labels),
+    }
+}
+
+pub(super) fn volume(spec: &VolumeSpec) -> VolumeCreateRequest {
+    VolumeCreateRequest {
+        name: Some(spec.name.clone()),
+        driver: Some("local".into()),
+        labels: Some(to_hash(&spec.labels)),
+        ..VolumeCreateRequest::default()
+    }
+}
+
+pub(super) fn container(spec: &ContainerSpec) -> ContainerCreateBody {
+    ContainerCreateBody {
+        image: Some(spec.image.to_string()),
+        entrypoint: not_empty(&spec.entrypoint),
+        cmd: not_empty(&spec.command),
+        env: Some(assignments(&spec.env)),
+        user: spec.user.clone(),
+        labels: Some(to_hash(&spec.labels)),
+        exposed_ports: Some(spec.ports.iter().map(port_key).collect()),
+        stop_signal: spec.stop_signal.clone(),
+        stop_timeout: Some(spec.stop_grace.into()),
+        tty: Some(spec.tty),
+        open_stdin: Some(spec.stdin),
+        // An attached client that ends its input ends the container's.
+        stdin_once: Some(spec.stdin),
+        attach_stdin: Some(spec.stdin),
+        host_config: Some(host_config(spec)),
+        networking_config: networking(&spec.attachment),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn host_config(spec: &ContainerSpec) -> HostConfig {
+    HostConfig {
+        network_mode: Some(network_mode(&spec.attachment)),
+        port_bindings: Some(port_bindings(&spec.ports)),
+        mounts: Some(spec.mounts.iter().map(mount).collect()),
+        restart_policy: Some(restart_policy(spec.restart)),
+        auto_remove: Some(spec.auto_remove),
+        shm_size: spec.shm_bytes.map(saturating),
+        ..HostConfig::default()
+    }
+}
+
+pub(super) fn restart_policy(restart: Restart) -> RestartPolicy {
+    let name = match restart {
+        Restart::No => RestartPolicyNameEnum::NO,
+        Restart::UnlessStopped => RestartPolicyNameEnum::UNLESS_STOPPED,
+    };
+    RestartPolicy { name: Some(name), maximum_retry_count: None }
+}
+
+/// `Mounts` and not `Binds`: a missing directory is an error instead of being made.
+fn mount(mount: &Mount) -> ApiMount {
+    let (typ, source) = match &mount.source {
+        MountSource::Volume(name) => (MountType::VOLUME, name.clone()),
+        MountSource::Directory(path) => (MountType::BIND, path.display().to_string()),
+    };
+    ApiMount {
+        typ: Some(typ),
+        source: Some(source),
+        target: Some(mount.target.clone()),
+        read_only: Some(mount.read_only),
+        ..ApiMount::default()
+    }
+}
+
+fn network_mode(attachment: &Attachment) -> String {
+    match attachment {
+        Attachment::None => "none".into(),
+        Attachment::Container(name) => format!("container:{name}"),
+        Attachment::Network { name, .. } => name.clone(),
+    }
+}
+
+fn networking(attachment: &Attachment) -> Option<NetworkingConfig> {
+    let Attachment::Network { name, address } = attachment else { return None };
+    let ipam_config = address.map(|address| EndpointIpamConfig {
+        ipv4_address: Some(address.to_string()),
+        ..EndpointIpamConfig::default()
+    });
+    let endpoint = EndpointSettings { ipam_config, ..EndpointSettings::default() };
+    Some(NetworkingConfig { endpoints_config: Some(HashMap::from([(name.clone(), endpoint)])) })
+}
+
+fn port_key(port: &PublishedPort) -> String {
+    format!("{}/tcp", port.container_port)
+}
+
+fn port_bindings(ports: &[PublishedPort]) -> HashMap<String, Option<Vec<PortBinding>>> {
+    let mut bindings: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
+    for port in ports {
+        let binding =
+            PortBinding { host_ip: Some(port.host.to_string()), host_port: Some(port.host_port.to_string()) };
+        bindings.entry(port_key(port)).or_default().get_or_insert_default().push(binding);
+    }
+    bindings
+}
+
+pub(super) fn exec(exec: &Exec, stdin: bool, tty: bool) -> ExecConfig {
+    ExecConfig {
+        cmd: Some(exec.argv.clone()),
+        user: exec.user.clone(),
+        env: Some(assignments(&exec.env)),
+        attach_stdin: Some(stdin),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        tty: Some(tty),
+        detach_keys: Some(DETACH_KEYS.into()),
+        ..ExecConfig::default()
+    }
+}
+
+fn assignments<'a>(env: impl IntoIterator<Item = (&'a String, &'a String)>) -> Vec<String> {
+    env.into_iter().map(|(key, value)| format!("{key}={value}")).collect()
+}
+
+fn to_hash<'a>(labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> HashMap<String, String> {
+    labels.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+fn not_empty(words: &[String]) -> Option<Vec<String>> {
+    (!words.is_empty()).then(|| words.to_vec())
+}
+
+fn saturating(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::spec::{Role, Subnet};
+    use std::collections::BTreeMap;
+    use std::net::Ipv4Addr;
+
+    fn spec() -> ContainerSpec {
+        ContainerSpec {
+            name: "acme-odoo".into(),
+            role: Role::Odoo,
+            image: "docker.io/library/odoo:19".parse().unwrap(),
+            entrypoint: Vec::new(),
+            command: vec!["odoo".into()],
+            env: BTreeMap::from([("A".into(), "1".into())]),
+            user: None,
+            labels: BTreeMap::from([("autoodoo.site".into(), "acme".into())]),
+            mounts: vec![
+                Mount {
+                    source: MountSource::Volume("acme-web-1".into()),
+                    target: "/var/lib/odoo".into(),
+                    read_only: false,
+                },
+                Mount {
+                    source: MountSource::Directory("/srv/acme/generated/odoo".into()),
+                    target: "/etc/odoo".into(),
+                    read_only: true,
+                },
+            ],
+            attachment: Attachment::Network {
+                name: "acme".into(),
+                address: Some(Ipv4Addr::new(10, 213, 7, 10)),
+            },
+            ports: vec![PublishedPort {
+                host: [127, 0, 0, 1].into(),
+                host_port: "8080".parse().unwrap(),
+                container_port: "80".parse().unwrap(),
+            }],
+            restart: Restart::UnlessStopped,
+            stop_signal: Some("SIGINT".into()),
+            stop_grace: 60,
+            shm_bytes: Some(1 << 28),
+            stdin: false,
+            tty: false,
+            auto_remove: false,
+        }
+    }
+
+    fn shown(value: &impl serde::Serialize) -> String {
+        // Through a Value, which sorts the keys of bollard's hash maps.
+        serde_json::to_string_pretty(&serde_json::to_value(value).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_container() {
+        insta::assert_snapshot!(shown(&container(&spec())), @r#"
+        {
+          "AttachStdin": false,
+          "Cmd": [
+            "odoo"
+          ],
+          "Env": [
+            "A=1"
+          ],
+          "ExposedPorts": {
+            "80/tcp": {}
+          },
+          "HostConfig": {
+            "AutoRemove": false,
+            "Mounts": [
+              {
+                "ReadOnly": false,
+                "Source": "acme-web-1",
+                "Target": "/var/lib/odoo",
+                "Type": "volume"
+              },
+              {
+                "ReadOnly": true,
+                "Source": "/srv/acme/generated/odoo",
+                "Target": "/etc/odoo",
+                "Type": "bind"
+              }
+            ],
+            "NetworkMode": "acme",
+            "PortBindings": {
+              "80/tcp": [
+                {
+                  "HostIp": "127.0.0.1",
+                  "HostPort": "8080"
+                }
+              ]
+            },
+            "RestartPolicy": {
+              "Name": "unless-stopped"
+            },
+            "ShmSize": 268435456
+          },
+          "Image": "docker.io/library/odoo:19",
+          "Labels": {
+            "autoodoo.site": "acme"
+          },
+          "NetworkingConfig": {
+            "EndpointsConfig": {
+              "acme": {
+                "IPAMConfig": {
+                  "IPv4Address": "10.213.7.10"
+                }
+              }
+            }
+          },
+          "OpenStdin": false,
+          "StdinOnce": false,
+          "StopSignal": "SIGINT",
+          "StopTimeout": 60,
+          "Tty": false
+        }
+        "#);
+    }
+
+    #[test]
+    fn attachments() {
+        let with = |attachment| {
+            let body = container(&ContainerSpec { attachment, ..spec() });
+            (body.host_config.unwrap().network_mode.unwrap(), body.networking_config.is_some())
+        };
+        assert_eq!(with(Attachment::None), ("none".into(), false));
+        assert_eq!(with(Attachment::Container("front".into())), ("container:front".into(), false));
+        assert_eq!(with(Attachment::Network { name: "n".into(), address: None }), ("n".into(), true));
+    }
+
+    #[test]
+    fn two_addresses_on_one_port() {
+        let mut ports = spec().ports;
+        ports.push(PublishedPort { host_port: "8081".parse().unwrap(), ..ports[0] });
+        assert_eq!(port_bindings(&ports)["80/tcp"].as_ref().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_network() {
+        let spec = NetworkSpec {
+            name: "acme".into(),
+            labels: BTreeMap::new(),
+            subnet: Subnet::around(Ipv4Addr::new(10, 213, 7, 0)),
+        };
+        insta::assert_snapshot!(shown(&network(&spec)), @r#"
+        {
+          "CheckDuplicate": true,
+          "Driver": "bridge",
+          "IPAM": {
+            "Config": [
+              {
+                "Gateway": "10.213.7.1",
+                "IPRange": "10.213.7.128/25",
+                "Subnet": "10.213.7.0/24"
+              }
+            ]
+          },
+          "Labels": {},
+          "Name": "acme"
+        }
+        "#);
+    }
+}
