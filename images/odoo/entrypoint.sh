@@ -18,7 +18,7 @@ add_database_arg() {
   local key=$1 value=$2 line
   if line=$(grep -E "^[[:space:]]*${key}[[:space:]]*=" "$ODOO_RC"); then
     ((${ODOO_VERSION%%.*} <= 16)) || return 0
-    value=$(cut -d ' ' -f 3 <<<"$line")
+    value=$(cut -d ' ' -f 3 <<<"$line" | tr -d '"\r')
   fi
   database_args+=("--$key" "$value")
 }
