@@ -30,19 +30,29 @@ use clap::Parser;
 
 use cli::Cli;
 use command::{Adapters, Context};
-use ui::{Sinks, Ui};
+use ui::{Mode, Sink, Ui, Verbosity};
+
+/// Where output goes, and who reads it.
+pub struct Output {
+    pub data: Sink,
+    pub talk: Sink,
+    /// A person watches standard error.
+    pub terminal: bool,
+    /// `NO_COLOR` is not set.
+    pub colour: bool,
+}
 
 /// Runs one command line and returns the process exit code. In-process tests enter here.
 pub async fn run<A: Adapters>(
     args: impl IntoIterator<Item = OsString>,
     adapters: &A,
-    sinks: Sinks,
+    mut output: Output,
 ) -> u8 {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(error) => return Ui::usage(sinks, &error.render().to_string(), error.exit_code()),
+        Err(error) => return ui::command_line(&mut output.data, &mut output.talk, &error),
     };
-    let ui = Ui::new(sinks, cli.global.json, cli.global.quiet, cli.global.verbose);
+    let ui = ui(&cli, output);
     let context = Context { adapters, cli: &cli, ui: &ui };
     match command::dispatch(&context).await {
         Ok(code) => code,
@@ -51,4 +61,18 @@ pub async fn run<A: Adapters>(
             failure.kind.exit_code()
         }
     }
+}
+
+fn ui(cli: &Cli, output: Output) -> Ui {
+    let mode = match (cli.global.json, output.terminal) {
+        (true, _) => Mode::Json,
+        (false, true) => Mode::Terminal,
+        (false, false) => Mode::Plain,
+    };
+    let verbosity = match (cli.global.quiet, cli.global.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (false, true) => Verbosity::Verbose,
+        (false, false) => Verbosity::Normal,
+    };
+    Ui::new(mode, verbosity, output.colour, output.data, output.talk)
 }

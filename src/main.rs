@@ -15,14 +15,14 @@ use autoodoo::host::ports::{PortUse, port_use};
 use autoodoo::host::probe::HttpProbe;
 use autoodoo::host::random::{Random, SystemRandom};
 use autoodoo::name::Port;
-use autoodoo::ui::Sinks;
-use autoodoo::ui::prompt::{Prompter, TerminalPrompter};
+use autoodoo::Output;
+use autoodoo::ui::prompt::{Prompter, Terminal};
 
 struct Real {
     machine: Machine,
     surroundings: Surroundings,
     probe: HttpProbe,
-    prompter: TerminalPrompter,
+    prompter: Terminal,
 }
 
 impl Adapters for Real {
@@ -94,8 +94,17 @@ fn real() -> Result<Real> {
             remembered: None,
         },
         probe: HttpProbe,
-        prompter: TerminalPrompter,
+        prompter: Terminal::new(),
     })
+}
+
+fn output() -> Output {
+    Output {
+        data: Box::new(std::io::stdout()),
+        talk: Box::new(std::io::stderr()),
+        terminal: std::io::stderr().is_terminal(),
+        colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    }
 }
 
 fn main() -> ExitCode {
@@ -107,7 +116,7 @@ fn main() -> ExitCode {
     });
     match started {
         Ok((adapters, runtime)) => {
-            let code = runtime.block_on(autoodoo::run(std::env::args_os(), &adapters, Sinks::standard()));
+            let code = runtime.block_on(autoodoo::run(std::env::args_os(), &adapters, output()));
             // A thread that still reads standard input must not keep the program alive.
             runtime.shutdown_background();
             ExitCode::from(code)

@@ -3,6 +3,7 @@
 pub mod down;
 pub mod export;
 pub mod init;
+pub mod init_files;
 pub mod logs;
 pub mod open;
 pub mod restart;
@@ -70,7 +71,7 @@ pub struct Context<'a, A> {
 /// Runs the command. The value is the exit code of a passed-on program, else 0.
 pub async fn dispatch<A: Adapters>(context: &Context<'_, A>) -> Result<u8> {
     match &context.cli.command {
-        Command::Init(args) => init::cmd_init(context, args).map(|()| 0),
+        Command::Init(args) => init_files::cmd_init(context, args).map(|()| 0),
         Command::Up(args) => up::cmd_up(context, args).await.map(|()| 0),
         Command::Down(args) => down::cmd_down(context, args).await.map(|()| 0),
         Command::Restart(args) => restart::cmd_restart(context, args).await.map(|()| 0),

@@ -6,7 +6,7 @@ use crate::cli::UpArgs;
 use crate::engine::Engine;
 use crate::failure::Result;
 use crate::observed::Observed;
-use crate::plan::up::{LocalFacts, Situation};
+use crate::plan::up::Situation;
 use crate::plan::{Plan, up};
 use crate::render::odoo_conf::OdooSecrets;
 use crate::stack::Inputs;
@@ -57,7 +57,7 @@ pub fn with_situation<A: Adapters, T>(
 ) -> Result<T> {
     let local = loaded.local_facts(context)?;
     let sizing = sizing(context, loaded);
-    let port_holders = port_holders(context, loaded, observed, &local)?;
+    let port_holders = port_holders(context, loaded, observed)?;
     let secrets = OdooSecrets {
         database_password: &loaded.secrets.database_password,
         master_password_hash: &loaded.secrets.master_password_hash,
@@ -84,7 +84,6 @@ fn port_holders<A: Adapters>(
     context: &Context<'_, A>,
     loaded: &Loaded,
     observed: &Observed,
-    _local: &LocalFacts,
 ) -> Result<Vec<(crate::name::Port, String)>> {
     let listen = &loaded.site.listen;
     let own: Vec<u16> = observed

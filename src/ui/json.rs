@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::event::Event;
 use crate::failure::Failure;
+use crate::plan::{Action, Step};
 
 #[derive(Serialize)]
 struct FailureLine<'a> {
@@ -32,7 +33,23 @@ pub(super) fn failure(failure: &Failure) -> String {
     })
 }
 
-fn line(value: &impl Serialize) -> String {
-    // Both types hold texts, numbers and unit variants only: there is nothing JSON cannot say.
+#[derive(Serialize)]
+struct PlannedLine<'a> {
+    event: &'static str,
+    number: usize,
+    of: usize,
+    /// The action in words.
+    text: String,
+    action: &'a Action,
+    cause: &'a str,
+}
+
+/// A step that is planned and not carried out.
+pub(super) fn planned(number: usize, of: usize, step: &Step) -> String {
+    line(&PlannedLine { event: "planned", number, of, text: step.action.to_string(), action: &step.action, cause: &step.cause })
+}
+
+pub(super) fn line(value: &impl Serialize) -> String {
+    // All types that come here hold texts, numbers and unit variants only: there is nothing JSON cannot say.
     serde_json::to_string(value).expect("events are plain JSON")
 }

@@ -11,13 +11,17 @@ mod terminal;
 mod text;
 
 use std::cell::RefCell;
+use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::time::Instant;
 
+use clap::error::Error as CommandLineError;
 use indicatif::ProgressDrawTarget;
+use serde::Serialize;
 
 use crate::event::{Event, Reporter};
-use crate::failure::{Context, Failure, Result};
+use crate::failure::{Context, Failure, Kind, Result};
+use crate::plan::Plan;
 use plain::Plain;
 use terminal::Terminal;
 use text::Paint;
@@ -97,6 +101,31 @@ impl Ui {
         self.inner.borrow_mut().data(text).context("cannot write to standard output")
     }
 
+    /// Shows what a command found or made: words for people, one object for programs.
+    pub fn result<T: Serialize + Display>(&self, value: &T) -> Result<()> {
+        if self.is_json() {
+            return self.data(&json::line(value));
+        }
+        self.data(&value.to_string())
+    }
+
+    /// Shows a plan that is not carried out. A program gets one object a step.
+    pub fn plan(&self, plan: &Plan) -> Result<()> {
+        if self.is_json() {
+            return plan.steps.iter().zip(1..).try_for_each(|(step, number)| {
+                self.data(&json::planned(number, plan.steps.len(), step))
+            });
+        }
+        if plan.is_empty() {
+            return self.data("nothing to do");
+        }
+        self.data(&plan.to_string())
+    }
+
+    fn is_json(&self) -> bool {
+        matches!(self.inner.borrow().view, View::Json)
+    }
+
     /// Whether nobody reads the data any more, so that an endless command can end.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -169,6 +198,15 @@ impl Inner {
         self.closed = matches!(&written, Err(error) if error.kind() == ErrorKind::BrokenPipe);
         if self.closed { Ok(()) } else { written }
     }
+}
+
+/// Shows what the parser of the command line has to say, help and version included, and returns the
+/// exit code for it.
+pub fn command_line(data: &mut Sink, talk: &mut Sink, error: &CommandLineError) -> u8 {
+    let sink = if error.use_stderr() { talk } else { data };
+    // Nobody is left to be told that nobody listens.
+    let _ = write_line(sink, &error.render().to_string());
+    if error.use_stderr() { Kind::Usage.exit_code() } else { 0 }
 }
 
 /// In one piece where the sink allows it, so that lines of two processes do not mix.
