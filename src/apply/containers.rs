@@ -68,18 +68,32 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         }
     }
 
-    /// Fails with the container's last lines when it has ended or keeps restarting.
-    pub(super) async fn must_run(&self, name: &str) -> Result<()> {
+    /// Fails with the container's last lines when it has ended, or was restarted since it is watched.
+    pub(super) async fn must_run(&self, watched: &mut Watched<'_>) -> Result<()> {
+        let name = watched.container;
         let Some(found) = self.engine.inspect(name).await? else {
             return Err(Failure::failed(format!("container {name} is gone")));
         };
+        let before = *watched.restarts.get_or_insert(found.restart_count);
         let fault = match found.state {
-            _ if found.restart_count > 0 => "keeps ending and being restarted".to_owned(),
-            RunState::Running | RunState::Created => return Ok(()),
-            RunState::Restarting => "keeps ending and being restarted".to_owned(),
+            _ if found.restart_count > before => "keeps ending and being restarted".to_owned(),
+            RunState::Running | RunState::Created | RunState::Restarting => return Ok(()),
             _ => format!("ended with exit code {}", found.exit_code.unwrap_or(-1)),
         };
         let lines = self.last_lines(name).await;
         Err(Failure::failed(format!("container {name} {fault}")).evidence(lines))
+    }
+}
+
+/// A container that must not end while something else is waited for.
+pub(super) struct Watched<'a> {
+    container: &'a str,
+    /// How often the engine had restarted it when it was first looked at.
+    restarts: Option<u64>,
+}
+
+impl<'a> Watched<'a> {
+    pub(super) fn new(container: &'a str) -> Self {
+        Watched { container, restarts: None }
     }
 }

@@ -128,6 +128,8 @@ fn first_user_script(user: &FirstUser, password: &str) -> String {
 }
 
 const FIRST_USER: &str = "\
+import pytz
+zones = []
 if v['lang'] != 'en_US':
     env['ir.module.module'].search([('state', '=', 'installed')])._update_translations(v['lang'])
 
@@ -140,10 +142,15 @@ if v['country']:
         country.currency_id.active = True
         company['currency_id'] = country.currency_id.id
     env.ref('base.main_company').write(company)
+    zones = pytz.country_timezones.get(v['country'].lower()) or []
 
 user = {'login': v['login'], 'password': v['password'], 'lang': v['lang']}
 if '@' in v['login']:
     user['email'] = v['login']
+
+# A country with several time zones says nothing about this user's.
+if len(zones) == 1:
+    user['tz'] = zones[0]
 
 env.ref('base.user_admin').write(user)
 env['ir.config_parameter'].set_param('web.base.url', v['url'])

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::containers::Watched;
 use super::{Bench, Deadline, POLL};
 use crate::engine::Engine;
 use crate::failure::{Failure, Result};
@@ -46,13 +47,14 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
     pub(super) async fn reload_nginx(&mut self, container: &str, fingerprint: &str) -> Result<()> {
         let before = self.children(container).await;
         self.engine.signal(container, "HUP").await?;
+        let mut watched = Watched::new(container);
         let deadline = Deadline::after(RELOAD);
         loop {
             let now = self.children(container).await;
             if now.iter().any(|pid| !before.contains(pid)) {
                 return self.nginx_has_loaded(fingerprint);
             }
-            self.must_run(container).await?;
+            self.must_run(&mut watched).await?;
             if deadline.passed() {
                 let lines = self.last_lines(container).await;
                 return Err(Failure::failed(format!("{container} did not take its new configuration"))
@@ -78,9 +80,10 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             headers: Vec::new(),
             deadline: Duration::from_secs(5),
         };
+        let mut watched = Watched::new(container);
         let deadline = Deadline::after(seconds);
         while self.probe.get(&request).await.is_err() {
-            self.must_run(container).await?;
+            self.must_run(&mut watched).await?;
             if deadline.passed() {
                 let lines = self.last_lines(container).await;
                 return Err(Failure::failed(format!("{container} does not answer on port 80"))

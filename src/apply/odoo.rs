@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::containers::Watched;
 use super::{Bench, Deadline, POLL};
 use crate::engine::{Engine, Exec};
 use crate::failure::{Failure, Kind, Result};
@@ -35,13 +36,14 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             headers: Vec::new(),
             deadline: ANSWER,
         };
+        let mut watched = Watched::new(container);
         let deadline = Deadline::after(seconds);
         loop {
             let answer = self.ask(&request).await;
             if answer.is_ok() {
                 return Ok(());
             }
-            self.must_run(container).await?;
+            self.must_run(&mut watched).await?;
             if deadline.passed() {
                 let lines = self.last_lines(container).await;
                 let fault = answer.err().unwrap_or_default();
@@ -120,9 +122,10 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
     /// Odoo's server starts its cron processes once it has loaded the database.
     pub(super) async fn await_cron(&self, container: &str, seconds: u32) -> Result<()> {
         self.waiting("scheduled actions have not started yet", seconds);
+        let mut watched = Watched::new(container);
         let deadline = Deadline::after(seconds);
         while self.children(container).await.is_empty() {
-            self.must_run(container).await?;
+            self.must_run(&mut watched).await?;
             if deadline.passed() {
                 let lines = self.last_lines(container).await;
                 return Err(Failure::failed(format!("{container} started no cron process within {seconds} s"))

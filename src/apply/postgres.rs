@@ -1,5 +1,6 @@
 //! Steps on the database server.
 
+use super::containers::Watched;
 use super::{Bench, Deadline, POLL, sql};
 use crate::engine::{Engine, Exec};
 use crate::failure::{Failure, Kind, Result};
@@ -19,9 +20,10 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         expected: Option<&str>,
     ) -> Result<()> {
         self.waiting("PostgreSQL accepts no connections yet", seconds);
+        let mut watched = Watched::new(container);
         let deadline = Deadline::after(seconds);
         while !self.postgres_ready(container).await? {
-            self.must_run(container).await?;
+            self.must_run(&mut watched).await?;
             if deadline.passed() {
                 let lines = self.last_lines(container).await;
                 return Err(Failure::failed(format!("PostgreSQL was not ready within {seconds} s"))

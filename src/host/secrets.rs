@@ -14,8 +14,6 @@ const ADMIN: &str = "admin-password";
 const MASTER: &str = "master-password";
 const MASTER_HASH: &str = "master-password.hash";
 const DATABASE: &str = "database-password";
-/// Alone in its directory: that directory is mounted into the PostgreSQL container.
-const SUPERUSER: &str = "postgres/superuser-password";
 
 /// Characters of a password that a person types now and then (119 bits).
 const TYPED: usize = 20;
@@ -34,8 +32,6 @@ pub struct Secrets {
     pub master_password_hash: Secret,
     /// Of the PostgreSQL role that Odoo uses.
     pub database_password: Secret,
-    /// Of the PostgreSQL role `postgres`.
-    pub superuser_password: Secret,
 }
 
 impl Secrets {
@@ -43,8 +39,7 @@ impl Secrets {
     /// they are; the hash is made anew only with its password or when it is missing.
     pub(super) fn ensure(dir: &Path, random: &dyn Random) -> Result<()> {
         files::ensure_dir(dir, 0o700)?;
-        files::ensure_dir(&dir.join("postgres"), 0o700)?;
-        for (name, length) in [(ADMIN, TYPED), (DATABASE, UNTYPED), (SUPERUSER, UNTYPED)] {
+        for (name, length) in [(ADMIN, TYPED), (DATABASE, UNTYPED)] {
             if is_missing(dir, name)? {
                 write(dir, name, password(random, length).expose())?;
             }
@@ -59,7 +54,6 @@ impl Secrets {
             master_password: read(dir, MASTER)?,
             master_password_hash: read(dir, MASTER_HASH)?,
             database_password: read(dir, DATABASE)?,
-            superuser_password: read(dir, SUPERUSER)?,
         })
     }
 }
@@ -147,9 +141,7 @@ mod tests {
         let dir = fresh();
         let first = Secrets::load(dir.path()).unwrap();
         assert_eq!(first.admin_password.expose().len(), TYPED);
-        assert_ne!(first.database_password, first.superuser_password);
         assert!(first.master_password_hash.expose().starts_with("$pbkdf2-sha512$25000$"));
-        assert_eq!(files::mode_of(&dir.path().join(SUPERUSER)).unwrap(), Some(0o600));
 
         Secrets::ensure(dir.path(), &SeededRandom::new(2)).unwrap();
         assert_eq!(Secrets::load(dir.path()).unwrap(), first);

@@ -31,7 +31,6 @@ pub const HOLDER_GRACE: u32 = 1;
 /// Directories of the site directory that containers see, relative to it.
 pub mod dirs {
     pub const POSTGRES: &str = "generated/postgres";
-    pub const POSTGRES_SECRETS: &str = "secrets/postgres";
     pub const NGINX: &str = "generated/nginx";
     pub const TLS: &str = "secrets/tls";
     /// One subdirectory a configuration of Odoo, named by fingerprint.
@@ -46,7 +45,6 @@ pub mod files {
 }
 
 const POSTGRES_MOUNT: &str = "/etc/autoodoo/postgres";
-const POSTGRES_SECRETS_MOUNT: &str = "/run/secrets/autoodoo";
 const ODOO_CONF_MOUNT: &str = "/etc/odoo";
 const SHM_BYTES: u64 = 256 * 1024 * 1024;
 
@@ -197,12 +195,15 @@ pub fn postgres_data_mount(major: u32) -> &'static str {
 
 /// PostgreSQL without a network. It starts under a lock on the data volume's root directory: two
 /// postmasters on one volume destroy it, and process 1 in each container defeats postmaster.pid.
+/// The image insists on a superuser password when it makes the cluster: it gets one that nobody
+/// knows, since pg_hba.conf lets the superuser in by its system user alone.
 fn postgres(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
     let site = inputs.site;
     let data = postgres_data_mount(site.postgres.major);
     let guard = format!(
         "exec 9<{data} && flock --nonblock 9 || \
          {{ echo 'another PostgreSQL is running on this volume' >&2; exit 75; }}; \
+         export POSTGRES_PASSWORD=\"$(head -c 32 /dev/urandom | base64)\"; \
          exec docker-entrypoint.sh \"$@\""
     );
     let settings = [
@@ -214,19 +215,15 @@ fn postgres(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
     ];
     let mut command = vec!["postgres".to_owned()];
     command.extend(settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]));
-    let env = [
-        ("POSTGRES_INITDB_ARGS", "--data-checksums --encoding=UTF8".to_owned()),
-        ("POSTGRES_PASSWORD_FILE", format!("{POSTGRES_SECRETS_MOUNT}/superuser-password")),
-    ];
+    let env = [("POSTGRES_INITDB_ARGS", "--data-checksums --encoding=UTF8")];
     let spec = ContainerSpec {
         entrypoint: ["sh", "-c", &guard, "sh"].map(str::to_owned).to_vec(),
         command,
-        env: env.map(|(key, value)| (key.to_owned(), value)).into(),
+        env: env.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         mounts: vec![
             volume_mount(names::db_volume(&site.name, choice.generation), data),
             volume_mount(names::socket_volume(&site.name), SOCKET_DIRECTORY),
             read_only_directory(dirs::POSTGRES, POSTGRES_MOUNT),
-            read_only_directory(dirs::POSTGRES_SECRETS, POSTGRES_SECRETS_MOUNT),
         ],
         stop_grace: POSTGRES_GRACE,
         shm_bytes: Some(SHM_BYTES),

@@ -155,7 +155,8 @@ impl<'a> Planner<'a> {
             return Fate::Make(reason);
         }
         match found.state {
-            RunState::Running | RunState::Restarting => Fate::Keep,
+            RunState::Running => Fate::Keep,
+            RunState::Restarting => Fate::Start("it keeps ending and being restarted"),
             RunState::Created => Fate::Start("it was made but never started"),
             RunState::Exited => Fate::Start("it is stopped"),
             RunState::Paused => Fate::Make("it was paused by hand".to_owned()),
@@ -359,8 +360,7 @@ impl<'a> Planner<'a> {
         }
         // Nobody serves from this slot: whatever stands there goes without a drain.
         self.realise(&spec, &fate, stack::ODOO_GRACE);
-        let shaky = self.find(&spec.name).is_some_and(|c| c.state == RunState::Restarting);
-        if fate != Fate::Keep || shaky || old.is_some() {
+        if fate != Fate::Keep || old.is_some() {
             self.await_odoo(&spec, old.is_some() && matches!(fate, Fate::Make(_)));
         }
         old
@@ -491,9 +491,8 @@ impl<'a> Planner<'a> {
         if postgres_restarted && fate == Fate::Keep {
             fate = Fate::Start("PostgreSQL was restarted");
         }
-        let shaky = self.find(&spec.name).is_some_and(|c| c.state == RunState::Restarting);
         self.realise(&spec, &fate, stack::ODOO_GRACE);
-        if fate != Fate::Keep || shaky {
+        if fate != Fate::Keep {
             let (container, seconds) = (spec.name, self.situation.wait_seconds);
             self.plan.push(Action::AwaitCron { container, seconds }, "scheduled actions depend on it");
         }
