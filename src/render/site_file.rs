@@ -165,10 +165,10 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::site::parse::parse;
+    use crate::site::parse;
 
     fn site(text: &str) -> Site {
-        parse(text).unwrap_or_else(|faults| panic!("{text}: {faults:?}"))
+        parse::site(text).unwrap_or_else(|faults| panic!("{text}: {faults:?}"))
     }
 
     /// Reads back what is written, for every combination of the values of `table`.

@@ -65,7 +65,7 @@ impl Fault {
         problems.truncate(MOST_FAULTS);
         let mut faults: Vec<Fault> = problems.iter().map(|problem| Fault::of(problem, &lines)).collect();
         if let Some(last) = faults.last_mut().filter(|_| more > 0) {
-            last.message.push_str(&format!(" (and {more} more faults after this one)"));
+            last.message = format!("{} (and {more} more faults after this one)", last.message);
         }
         faults
     }

@@ -47,16 +47,19 @@ pub fn from_lang(lang: &str) -> (Language, Option<Country>) {
     let locale = lang.split(['.', '@']).next().unwrap_or_default();
     let (word, territory) = locale.split_once('_').unwrap_or((locale, ""));
     let country = territory.parse().ok().filter(is_country);
-    let known = || LANGUAGES.split_whitespace();
-    let same_word = |code: &&str| code.split_once('_').is_some_and(|(first, _)| first == word);
-    let own = if word == "en" { "en_US".to_owned() } else { format!("{word}_{}", word.to_ascii_uppercase()) };
-    let code = [locale, own.as_str()]
-        .into_iter()
-        .find_map(|wanted| known().find(|code| *code == wanted))
-        .or_else(|| known().find(same_word))
-        .unwrap_or("en_US");
+    let code = LANGUAGES.split_whitespace().find(|code| *code == locale);
+    let code = code.or_else(|| of_word(word)).unwrap_or("en_US");
     // Every code of the list is a valid language; a test parses them all.
     (code.parse().expect("a code of the list"), country)
+}
+
+/// The language for a word such as `fr`: that of the country of the same name, else the first.
+#[must_use]
+pub fn of_word(word: &str) -> Option<&'static str> {
+    let own = if word == "en" { "en_US".to_owned() } else { format!("{word}_{}", word.to_ascii_uppercase()) };
+    let has_word = |code: &&str| code.split_once('_').is_some_and(|(first, _)| first == word);
+    let mut codes = LANGUAGES.split_whitespace().filter(has_word);
+    codes.clone().find(|code| *code == own).or_else(|| codes.next())
 }
 
 #[cfg(test)]

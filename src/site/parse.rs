@@ -7,6 +7,8 @@ use crate::site::Site;
 use crate::site::decode::{Decoder, Section};
 use crate::site::draft::{Draft, Given};
 use crate::site::fault::{Fault, Position, Problem};
+
+pub use crate::site::fault::failure;
 use crate::site::yaml::{self, Node};
 
 /// The site file's name in the site directory.
@@ -29,7 +31,7 @@ const TLS_KEYS: &[&str] = &["mode", "certificate", "key"];
 /// # Errors
 /// Everything wrong with it, in the order of the file. A file that is not YAML ends at the first
 /// place that is not; what is wrong with values is told all at once.
-pub fn parse(file: impl AsRef<[u8]>) -> Result<Site, Vec<Fault>> {
+pub fn site(file: impl AsRef<[u8]>) -> Result<Site, Vec<Fault>> {
     let bytes = file.as_ref();
     let text =
         text(bytes).map_err(|problem| Fault::list(&String::from_utf8_lossy(head(bytes)), vec![problem]))?;
@@ -131,30 +133,29 @@ mod tests {
     use super::*;
     use crate::failure::Kind;
     use crate::site::Tls;
-    use crate::site::fault::failure;
 
     /// The smallest file, to which tests add lines.
     const SMALL: &str = "name: acme\ndomain: odoo.example.com\n";
 
     /// What the user reads.
     fn told(text: impl AsRef<[u8]>) -> String {
-        let faults = parse(text).expect_err("the file has a fault");
+        let faults = super::site(text).expect_err("the file has a fault");
         failure(FILE_NAME, &faults).evidence.join("\n")
     }
 
     /// The messages for [`SMALL`] with these lines added; `path: message` each.
     fn messages(lines: &str) -> Vec<String> {
-        let faults = parse(format!("{SMALL}{lines}")).expect_err("the file has a fault");
+        let faults = super::site(format!("{SMALL}{lines}")).expect_err("the file has a fault");
         faults.into_iter().map(|fault| fault.message).collect()
     }
 
-    fn site(lines: &str) -> Site {
-        parse(format!("{SMALL}{lines}")).unwrap_or_else(|faults| panic!("{lines}: {faults:?}"))
+    fn small(lines: &str) -> Site {
+        super::site(format!("{SMALL}{lines}")).unwrap_or_else(|faults| panic!("{lines}: {faults:?}"))
     }
 
     #[test]
     fn the_smallest_file_has_a_default_for_everything_else() {
-        let site = site("");
+        let site = small("");
         assert_eq!(site.database.as_str(), "acme");
         assert_eq!(site.users, 5);
         assert_eq!(site.odoo.image.as_str(), "docker.io/library/odoo:19.0");
@@ -190,7 +191,7 @@ nginx: { image: nginx }
 listen: { address: '::', http: 8080, https: 8443 }
 tls: { mode: files, certificate: a.pem, key: a.key }
 ";
-        let site = parse(text).unwrap();
+        let site = super::site(text).unwrap();
         assert_eq!(site.database.as_str(), "acme_2");
         assert_eq!(site.odoo.release.number(), 16);
         assert_eq!(site.odoo.country.unwrap().as_str(), "FR");
@@ -254,50 +255,53 @@ zebra: 1
 
     #[test]
     fn a_failure_says_that_nothing_was_changed_and_exits_with_2() {
-        let failure = failure(FILE_NAME, &parse("name: 1\n").unwrap_err());
+        let failure = failure(FILE_NAME, &super::site("name: 1\n").unwrap_err());
         assert_eq!(failure.kind, Kind::Usage);
         assert_eq!(failure.message, "autoodoo.yaml has 2 faults");
         assert!(failure.hints[0].contains("nothing was changed"));
     }
 
+    const FAULTY_LINES: [&str; 32] = [
+        "database: postgres",
+        "users: 0",
+        "users: '5x'",
+        "users: [5]",
+        "users:",
+        "users: ~",
+        "aliases: www.example.com",
+        "aliases: [odoo.example.com]",
+        "aliases: [a.b, {c: d}]",
+        "odoo: { image: 'odoo:latest' }",
+        "odoo: { image: 'odoo:13' }",
+        "odoo: { image: 'odoo:18', release: 17 }",
+        "odoo: { language: xx_YY }",
+        "odoo: { language: fr_FT }",
+        "odoo: { country: ZZ }",
+        "odoo: { admin_login: admin }",
+        "odoo: odoo:19",
+        "postgres: { image: postgres }",
+        "postgres: { image: 'postgres:9.6' }",
+        "postgres: { major: 12 }",
+        "postgres: { image: 'postgres:12' }",
+        "postgres: { image: 'postgres:17', major: 16 }",
+        "listen: { http: 0 }",
+        "listen: { address: localhost }",
+        "listen: { https: 80 }",
+        "tls: { mode: files }",
+        "tls: { mode: self-singed }",
+        "tls: { certificate: a.pem }",
+        "tls: { mode: acme }",
+        "version: 2",
+        "? [a]\n: b",
+        "? a\n: b",
+    ];
+
     #[test]
     fn each_kind_of_value_fault() {
-        let lines = [
-            "database: postgres",
-            "users: 0",
-            "users: '5x'",
-            "users: [5]",
-            "users:",
-            "users: ~",
-            "aliases: www.example.com",
-            "aliases: [odoo.example.com]",
-            "aliases: [a.b, {c: d}]",
-            "odoo: { image: 'odoo:latest' }",
-            "odoo: { image: 'odoo:13' }",
-            "odoo: { image: 'odoo:18', release: 17 }",
-            "odoo: { language: xx_YY }",
-            "odoo: { language: fr_FT }",
-            "odoo: { country: ZZ }",
-            "odoo: { admin_login: admin }",
-            "odoo: odoo:19",
-            "postgres: { image: postgres }",
-            "postgres: { image: 'postgres:9.6' }",
-            "postgres: { major: 12 }",
-            "postgres: { image: 'postgres:12' }",
-            "postgres: { image: 'postgres:17', major: 16 }",
-            "listen: { http: 0 }",
-            "listen: { address: localhost }",
-            "listen: { https: 80 }",
-            "tls: { mode: files }",
-            "tls: { mode: self-singed }",
-            "tls: { certificate: a.pem }",
-            "tls: { mode: acme }",
-            "version: 2",
-            "? [a]\n: b",
-            "? a\n: b",
-        ];
-        let table: Vec<String> =
-            lines.iter().map(|line| format!("{line:?}\n    {}", messages(line).join("\n    "))).collect();
+        let table: Vec<String> = FAULTY_LINES
+            .iter()
+            .map(|line| format!("{line:?}\n    {}", messages(line).join("\n    ")))
+            .collect();
         insta::assert_snapshot!(table.join("\n"), @r#"
         "database: postgres"
             `database`: `postgres` belongs to PostgreSQL itself; choose another name
@@ -314,7 +318,7 @@ zebra: 1
         "aliases: www.example.com"
             `aliases`: expected a list in brackets, such as `[a, b]`, found `www.example.com`
         "aliases: [odoo.example.com]"
-            `aliases[0]`: `odoo.example.com` is already the domain
+            `aliases[0]`: `odoo.example.com` is both the domain and an alias
         "aliases: [a.b, {c: d}]"
             `aliases[1]`: expected a single value, found a group of keys
         "odoo: { image: 'odoo:latest' }"
@@ -367,38 +371,41 @@ zebra: 1
         "#);
     }
 
+    const NO_SITE_FILES: [&[u8]; 26] = [
+        b"",
+        b"# only a comment\n",
+        b"- a\n- b\n",
+        b"just words\n",
+        b"name: acme\n\tdomain: a.b\n",
+        b"odoo:\n\timage: odoo:19\n",
+        b"name: acme\n  domain: a.b\n",
+        b"odoo:\n    image: odoo:19\n  release: 19\n",
+        b"name: a: b\n",
+        b"name: @acme\n",
+        b"name: \"acme\n",
+        b"aliases: [a.b\nname: acme\n",
+        b"name: &n acme\ndomain: *n\n",
+        b"name: *n\n",
+        b"name: !!str acme\ndomain: a.b\n",
+        b"name: acme\ndomain: a.b\n---\nname: acme\n",
+        b"name: acme\ndomain: a.b\nname: other\n",
+        b"a: [[[[[[[[[[[[[[[[[[x]]]]]]]]]]]]]]]]]]\n",
+        b"name: acme\ndomain: \xe9.b\n",
+        b"name: acme\0\ndomain: a.b\n",
+        b"name: {a: b, c}\n",
+        b"name\ndomain: a.b\n",
+        b"}\n",
+        b"%FOO\nname: acme\n",
+        b"name: >\n acme\n",
+        b"name: 'a\\x'\n",
+    ];
+
     #[test]
     fn each_kind_of_text_that_is_no_site_file() {
-        let texts: [&[u8]; 26] = [
-            b"",
-            b"# only a comment\n",
-            b"- a\n- b\n",
-            b"just words\n",
-            b"name: acme\n\tdomain: a.b\n",
-            b"odoo:\n\timage: odoo:19\n",
-            b"name: acme\n  domain: a.b\n",
-            b"odoo:\n    image: odoo:19\n  release: 19\n",
-            b"name: a: b\n",
-            b"name: @acme\n",
-            b"name: \"acme\n",
-            b"aliases: [a.b\nname: acme\n",
-            b"name: &n acme\ndomain: *n\n",
-            b"name: *n\n",
-            b"name: !!str acme\ndomain: a.b\n",
-            b"name: acme\ndomain: a.b\n---\nname: acme\n",
-            b"name: acme\ndomain: a.b\nname: other\n",
-            b"a: [[[[[[[[[[[[[[[[[[x]]]]]]]]]]]]]]]]]]\n",
-            b"name: acme\ndomain: \xe9.b\n",
-            b"name: acme\0\ndomain: a.b\n",
-            b"name: {a: b, c}\n",
-            b"name\ndomain: a.b\n",
-            b"}\n",
-            b"%FOO\nname: acme\n",
-            b"name: >\n acme\n",
-            b"name: 'a\\x'\n",
-        ];
-        let table: Vec<String> =
-            texts.iter().map(|text| format!("{:?}\n{}", String::from_utf8_lossy(text), told(text))).collect();
+        let table: Vec<String> = NO_SITE_FILES
+            .iter()
+            .map(|text| format!("{:?}\n{}", String::from_utf8_lossy(text), told(text)))
+            .collect();
         insta::assert_snapshot!(table.join("\n"), @r##"
         ""
         autoodoo.yaml:1:1: the file is empty; `autoodoo init` writes one
@@ -489,25 +496,25 @@ zebra: 1
 
     #[test]
     fn a_byte_order_mark_and_dos_line_ends_are_fine() {
-        assert!(parse("\u{feff}---\r\nname: acme\r\ndomain: a.b\r\n...\r\n").is_ok());
+        assert!(super::site("\u{feff}---\r\nname: acme\r\ndomain: a.b\r\n...\r\n").is_ok());
     }
 
     #[test]
     fn groups_with_every_key_commented_out_are_empty() {
-        assert_eq!(site("odoo:\n  # image: x\nlisten:\naliases:\n"), site(""));
+        assert_eq!(small("odoo:\n  # image: x\nlisten:\naliases:\n"), small(""));
     }
 
     #[test]
     fn yaml_does_not_change_what_was_written() {
         let text = "name: no\ndomain: null.example\ndatabase: 019\nodoo: { country: NO, image: 'a:1_0', release: 19.0 }";
-        let site = parse(text).unwrap();
+        let site = super::site(text).unwrap();
         assert_eq!((site.name.as_str(), site.database.as_str()), ("no", "019"));
         assert_eq!(site.odoo.country.unwrap().as_str(), "NO");
     }
 
     #[test]
     fn the_newest_image_of_the_release_that_was_said() {
-        let site = site("odoo: { release: 16 }\n");
+        let site = small("odoo: { release: 16 }\n");
         assert_eq!(site.odoo.image.as_str(), "docker.io/library/odoo:16.0");
         assert_eq!(site.postgres.image.as_str(), "docker.io/library/postgres:16");
     }
@@ -517,7 +524,7 @@ zebra: 1
         assert_eq!(messages("odoo: { release: x }\npostgres: { major: 10 }\n").len(), 1);
         assert_eq!(messages("tls: { mode: x, certificate: y }\n").len(), 1);
         assert_eq!(messages("tls: { mode: files, certificate: a.pem, key: '' }\n").len(), 1);
-        assert_eq!(parse("name: A\ndomain: a.b\n").unwrap_err().len(), 1);
+        assert_eq!(super::site("name: A\ndomain: a.b\n").unwrap_err().len(), 1);
     }
 
     #[test]
@@ -530,7 +537,8 @@ zebra: 1
         use std::fmt::Write as _;
         let mut aliases = SMALL.to_owned() + "aliases:\n";
         (0..1000).for_each(|index| writeln!(aliases, "  - a{index}.example.com").unwrap());
-        let distinct: String = (0..100_000).map(|index| format!("k{index}:\n")).collect();
+        let mut distinct = String::new();
+        (0..100_000).for_each(|index| writeln!(distinct, "k{index}:").unwrap());
         let files = [
             aliases,
             distinct,
@@ -546,7 +554,7 @@ zebra: 1
         ];
         for file in files {
             let start = Instant::now();
-            let _ = parse(&file);
+            let _ = super::site(&file);
             assert!(start.elapsed() < Duration::from_secs(10), "{}", &file[..20]);
         }
     }
@@ -591,7 +599,7 @@ zebra: 1
             b"\r",
             "\u{feff}é".as_bytes(),
         ];
-        let seed = crate::render::site_file::site_file(&site(
+        let seed = crate::render::site_file::site_file(&small(
             "aliases: [a.b]\ntls: { mode: files, certificate: a, key: b }",
         ));
         let mut numbers = Numbers(0x2545_f491_4f6c_dd1d);
@@ -602,7 +610,7 @@ zebra: 1
                 let end = (at + numbers.below(6)).min(file.len());
                 file.splice(at..end, PIECES[numbers.below(PIECES.len())].iter().copied());
             }
-            if let Err(faults) = parse(&file) {
+            if let Err(faults) = super::site(&file) {
                 assert!(!faults.is_empty(), "{}", String::from_utf8_lossy(&file));
                 assert!(faults.iter().all(|fault| fault.at.line >= 1 && fault.at.column >= 1));
             }

@@ -75,7 +75,10 @@ impl Rules {
         for (index, alias) in given.iter().enumerate() {
             let Some(alias) = alias.value() else { continue };
             if Some(alias) == domain {
-                self.conflict::<()>(Field::Alias(index), format!("`{alias}` is already the domain"));
+                self.conflict::<()>(
+                    Field::Alias(index),
+                    format!("`{alias}` is both the domain and an alias"),
+                );
             } else if !seen.insert(alias) {
                 self.conflict::<()>(Field::Alias(index), format!("`{alias}` is given twice"));
             }
@@ -143,7 +146,7 @@ impl Rules {
         if locale::languages(release).any(|known| known == code) {
             return Some(language);
         }
-        let near = nearest(code, locale::languages(release));
+        let near = nearest(code, locale::languages(release)).or_else(|| locale::of_word(code));
         let near = near.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
         self.conflict(Field::Language, format!("Odoo {release} has no language `{code}`{near}"))
     }

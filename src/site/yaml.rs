@@ -179,14 +179,11 @@ impl<'a> Reader<'a> {
             let (event, at) = self.next()?;
             let value = self.node(event, at, &value_path, depth + 1)?;
             let Some(key) = name else { continue };
-            match lines.get(&key) {
-                Some(line) => {
-                    self.note(key_at, &value_path, &format!("given twice; first on line {line}"));
-                }
-                None => {
-                    lines.insert(key.clone(), key_at.line);
-                    entries.push(Entry { key, key_at, value });
-                }
+            if let Some(line) = lines.get(&key) {
+                self.note(key_at, &value_path, &format!("given twice; first on line {line}"));
+            } else {
+                lines.insert(key.clone(), key_at.line);
+                entries.push(Entry { key, key_at, value });
             }
         }
     }
