@@ -135,7 +135,12 @@ pub struct ShellArgs {
 #[derive(Debug, Args)]
 pub struct OdooArgs {
     /// Arguments for Odoo, such as --update=sale --stop-after-init
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ODOO ARGUMENTS", required = true)]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ODOO ARGUMENTS",
+        required = true
+    )]
     pub args: Vec<String>,
 }
 

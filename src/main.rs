@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use autoodoo::Output;
 use autoodoo::command::{Adapters, Machine};
 use autoodoo::engine::docker_api::DockerApi;
 use autoodoo::engine::endpoint::{EngineChoice, Surroundings, candidates};
@@ -15,7 +16,6 @@ use autoodoo::host::ports::{PortUse, port_use};
 use autoodoo::host::probe::HttpProbe;
 use autoodoo::host::random::{Random, SystemRandom};
 use autoodoo::name::Port;
-use autoodoo::Output;
 use autoodoo::ui::prompt::{Prompter, Terminal};
 
 struct Real {
@@ -110,8 +110,8 @@ fn output() -> Output {
 fn main() -> ExitCode {
     let started = real().and_then(|adapters| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime
-            .map_err(|error| autoodoo::failure::Failure::failed("cannot start").because(error))?;
+        let runtime =
+            runtime.map_err(|error| autoodoo::failure::Failure::failed("cannot start").because(error))?;
         Ok((adapters, runtime))
     });
     match started {

@@ -32,9 +32,10 @@ impl Pins {
     #[must_use]
     pub fn image_id<'a>(&self, image: &ImageRef, observed: &'a Observed) -> Option<&'a str> {
         let current = observed.images.get(image).map(|image| image.id.as_str());
-        let pinned = self.images.get(image.as_str()).and_then(|pin| {
-            observed.images.values().map(|image| image.id.as_str()).find(|id| *id == pin.id)
-        });
+        let pinned = self
+            .images
+            .get(image.as_str())
+            .and_then(|pin| observed.images.values().map(|image| image.id.as_str()).find(|id| *id == pin.id));
         pinned.or(current)
     }
 

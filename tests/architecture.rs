@@ -6,16 +6,35 @@ use std::path::{Path, PathBuf};
 
 /// Modules of the pure core: values in, values out.
 const CORE: &[&str] = &[
-    "site", "stack", "render", "plan", "digest", "event", "failure", "name", "observed", "pins", "secret", "state",
+    "site", "stack", "render", "plan", "digest", "event", "failure", "name", "observed", "pins", "secret",
+    "state",
 ];
 const ADAPTERS: &[&str] = &["engine", "host", "tls"];
 const COMMANDS: &[&str] = &["command", "apply"];
 
 /// Outside things that the core must not name.
 const OUTSIDE: &[&str] = &[
-    "std::fs", "std::env", "std::process", "std::net::Tcp", "std::time::SystemTime", "std::time::Instant",
-    "std::thread", "std::io::std", "Timestamp::now", "tokio", "bollard", "clap", "dialoguer", "indicatif",
-    "hyper", "rustix", "getrandom", "println!", "eprintln!", "print!(", "eprint!(",
+    "std::fs",
+    "std::env",
+    "std::process",
+    "std::net::Tcp",
+    "std::time::SystemTime",
+    "std::time::Instant",
+    "std::thread",
+    "std::io::std",
+    "Timestamp::now",
+    "tokio",
+    "bollard",
+    "clap",
+    "dialoguer",
+    "indicatif",
+    "hyper",
+    "rustix",
+    "getrandom",
+    "println!",
+    "eprintln!",
+    "print!(",
+    "eprint!(",
 ];
 
 fn sources(directory: &Path) -> Vec<PathBuf> {
@@ -85,16 +104,38 @@ fn the_core_knows_nothing_outside() {
 
 #[test]
 fn the_core_knows_no_adapter_no_command_and_no_ui() {
-    assert_none(&offences(CORE, &["crate::engine", "crate::host", "crate::tls", "crate::command", "crate::apply", "crate::cli", "crate::ui"]));
+    assert_none(&offences(
+        CORE,
+        &[
+            "crate::engine",
+            "crate::host",
+            "crate::tls",
+            "crate::command",
+            "crate::apply",
+            "crate::cli",
+            "crate::ui",
+        ],
+    ));
 }
 
 #[test]
 fn adapters_know_no_other_adapter_no_command_and_no_terminal() {
     for adapter in ADAPTERS {
-        let others: Vec<String> =
-            ADAPTERS.iter().filter(|other| *other != adapter).map(|other| format!("crate::{other}")).collect();
+        let others: Vec<String> = ADAPTERS
+            .iter()
+            .filter(|other| *other != adapter)
+            .map(|other| format!("crate::{other}"))
+            .collect();
         let mut words: Vec<&str> = others.iter().map(String::as_str).collect();
-        words.extend(["crate::command", "crate::apply", "crate::cli", "crate::ui", "clap", "dialoguer", "indicatif"]);
+        words.extend([
+            "crate::command",
+            "crate::apply",
+            "crate::cli",
+            "crate::ui",
+            "clap",
+            "dialoguer",
+            "indicatif",
+        ]);
         assert_none(&offences(&[adapter], &words));
     }
 }
@@ -107,12 +148,18 @@ fn only_one_module_knows_the_engine_library() {
 
 #[test]
 fn commands_read_no_environment_and_print_nothing() {
-    assert_none(&offences(COMMANDS, &["std::env", "println!", "eprintln!", "print!(", "eprint!(", "bollard"]));
+    assert_none(&offences(
+        COMMANDS,
+        &["std::env", "println!", "eprintln!", "print!(", "eprint!(", "bollard"],
+    ));
 }
 
 #[test]
 fn the_ui_knows_no_adapter_and_no_command() {
-    assert_none(&offences(&["ui"], &["crate::engine", "crate::host", "crate::tls", "crate::command", "crate::apply", "crate::cli"]));
+    assert_none(&offences(
+        &["ui"],
+        &["crate::engine", "crate::host", "crate::tls", "crate::command", "crate::apply", "crate::cli"],
+    ));
 }
 
 #[test]

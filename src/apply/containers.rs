@@ -32,7 +32,8 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
                 Failure::failed(format!("image {reference} was here a moment ago and is gone"))
             })?;
             let since = self.clock.now().to_string();
-            pins.images.insert(reference.to_string(), Pin { id: image.id, digests: image.repo_digests, since });
+            pins.images
+                .insert(reference.to_string(), Pin { id: image.id, digests: image.repo_digests, since });
         }
         let text = serde_json::to_vec_pretty(&pins).context("cannot write down the images")?;
         files::write_atomic(&self.dir.lock_file(), &text, 0o644)

@@ -86,8 +86,9 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             self.must_run(&mut watched).await?;
             if deadline.passed() {
                 let lines = self.last_lines(container).await;
-                return Err(Failure::failed(format!("{container} does not answer on port 80"))
-                    .evidence(lines));
+                return Err(
+                    Failure::failed(format!("{container} does not answer on port 80")).evidence(lines)
+                );
             }
             tokio::time::sleep(POLL).await;
         }

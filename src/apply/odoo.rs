@@ -112,7 +112,9 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
                 return Ok(());
             }
             if deadline.passed() {
-                self.note(format!("{container} still has {open} open requests; it gets a moment to end them"));
+                self.note(format!(
+                    "{container} still has {open} open requests; it gets a moment to end them"
+                ));
                 return Ok(());
             }
             tokio::time::sleep(POLL).await;
@@ -128,8 +130,10 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             self.must_run(&mut watched).await?;
             if deadline.passed() {
                 let lines = self.last_lines(container).await;
-                return Err(Failure::failed(format!("{container} started no cron process within {seconds} s"))
-                    .evidence(lines));
+                return Err(Failure::failed(format!(
+                    "{container} started no cron process within {seconds} s"
+                ))
+                .evidence(lines));
             }
             tokio::time::sleep(POLL).await;
         }

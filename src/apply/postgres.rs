@@ -26,8 +26,9 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             self.must_run(&mut watched).await?;
             if deadline.passed() {
                 let lines = self.last_lines(container).await;
-                return Err(Failure::failed(format!("PostgreSQL was not ready within {seconds} s"))
-                    .evidence(lines));
+                return Err(
+                    Failure::failed(format!("PostgreSQL was not ready within {seconds} s")).evidence(lines)
+                );
             }
             tokio::time::sleep(POLL).await;
         }

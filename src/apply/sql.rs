@@ -62,10 +62,7 @@ pub fn rename_database(from: &str, to: &str, aside: &str) -> String {
 }
 
 fn disconnect(database: &str) -> String {
-    format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {};\n",
-        literal(database)
-    )
+    format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {};\n", literal(database))
 }
 
 /// Ends what an interrupted operation of ours still runs in the server.

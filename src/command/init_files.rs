@@ -46,8 +46,9 @@ pub fn cmd_init<A: Adapters>(context: &Context<'_, A>, args: &InitArgs) -> Resul
 fn refuse_existing(dir: &SiteDir) -> Result<()> {
     let root = dir.root().display();
     if files::mode_of(&dir.site_file())?.is_some() {
-        return Err(Failure::usage(format!("{root} is a site already; nothing was written"))
-            .hint("change its autoodoo.yaml and run `autoodoo up`, or give another directory with `-C DIR`"));
+        return Err(Failure::usage(format!("{root} is a site already; nothing was written")).hint(
+            "change its autoodoo.yaml and run `autoodoo up`, or give another directory with `-C DIR`",
+        ));
     }
     match dir.load_state()? {
         Some(state) if state.phase != Phase::New => Err(Failure::failed(format!(

@@ -17,8 +17,8 @@ use crate::observed::{Labelled, Observed};
 use crate::pins::Pins;
 use crate::plan::up::{CertificateFacts, LocalFacts};
 use crate::secret::Secret;
-use crate::site::parse::{self, parse};
-use crate::site::{Site, Tls, fault};
+
+use crate::site::{Site, Tls, parse};
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::spec::Owner;
 use crate::stack::{dirs, files as paths};
@@ -42,7 +42,7 @@ pub fn load<A: Adapters>(context: &Context<'_, A>) -> Result<Loaded> {
         return Err(Failure::usage(format!("there is no site here: {} does not exist", path.display()))
             .hint("make one with `autoodoo init`, or name its directory with `-C DIR`"));
     };
-    let site = parse(&bytes).map_err(|faults| fault::failure(parse::FILE_NAME, &faults))?;
+    let site = parse::site(&bytes).map_err(|faults| parse::failure(parse::FILE_NAME, &faults))?;
     let secrets = dir.secrets()?;
     let Some(state) = dir.load_state()? else {
         return Err(Failure::failed(format!(
@@ -171,8 +171,11 @@ impl Loaded {
         let names: Vec<_> = self.site.names().cloned().collect();
         let faults = problems(&inspect(chain)?, &names, context.adapters.clock().now());
         if !faults.is_empty() {
-            return Err(Failure::usage(format!("the certificate does not fit this site: {}", faults.join("; ")))
-                .hint("give a certificate for all names of the site under `tls:`, or use `mode: self-signed`"));
+            return Err(Failure::usage(format!(
+                "the certificate does not fit this site: {}",
+                faults.join("; ")
+            ))
+            .hint("give a certificate for all names of the site under `tls:`, or use `mode: self-signed`"));
         }
         let next = format!("files-{}", text_fingerprint(&format!("{chain}{}", key.expose())));
         let current = self.stored_certificate()?.map(|(id, _)| id);

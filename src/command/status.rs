@@ -102,16 +102,20 @@ impl fmt::Display for Status {
             phase => format!("none yet ({phase})"),
         };
         writeln!(f, "data    {data}\n")?;
-        let rows: Vec<_> = self.services.iter().map(|line| {
-            let dash = || "-".to_owned();
-            vec![
-                line.service.word().to_owned(),
-                line.state.clone(),
-                line.since.as_deref().map_or_else(dash, seconds_precision),
-                line.container.clone().unwrap_or_else(dash),
-                line.image.clone().unwrap_or_else(dash),
-            ]
-        }).collect();
+        let rows: Vec<_> = self
+            .services
+            .iter()
+            .map(|line| {
+                let dash = || "-".to_owned();
+                vec![
+                    line.service.word().to_owned(),
+                    line.state.clone(),
+                    line.since.as_deref().map_or_else(dash, seconds_precision),
+                    line.container.clone().unwrap_or_else(dash),
+                    line.image.clone().unwrap_or_else(dash),
+                ]
+            })
+            .collect();
         f.write_str(&table(&["SERVICE", "STATE", "SINCE", "CONTAINER", "IMAGE"], &rows))
     }
 }

@@ -18,9 +18,8 @@ pub fn nothing_foreign(site: &SiteName, owner: &Owner, observed: &Observed) -> R
         names::nginx(site, Slot::A),
         names::nginx(site, Slot::B),
     ];
-    let strangers = |name: &String, found: Option<&dyn Labels>| {
-        found.and_then(|thing| stranger(name, thing, owner))
-    };
+    let strangers =
+        |name: &String, found: Option<&dyn Labels>| found.and_then(|thing| stranger(name, thing, owner));
     let found_containers = containers.iter().filter_map(|name| {
         let found = observed.all_containers.iter().find(|c| c.name == *name);
         strangers(name, found.map(|c| c as &dyn Labels)).map(|why| format!("container {why}"))
@@ -88,10 +87,12 @@ pub fn data_as_remembered(site: &SiteName, owner: &Owner, state: &State, observe
         wanted.iter().filter(|name| !observed.volumes.iter().any(|v| v.name == **name)).collect();
     if state.phase == Phase::Ready && !missing.is_empty() {
         let list = missing.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" and ");
-        return Err(Failure::failed(format!("the data of this site is missing: volume {list} does not exist"))
-            .hint("nothing was changed, and no empty Odoo was put in its place")
-            .hint("if the site was made on another engine, name it with `--engine`")
-            .hint("else bring the data back with `autoodoo restore latest`"));
+        return Err(Failure::failed(format!(
+            "the data of this site is missing: volume {list} does not exist"
+        ))
+        .hint("nothing was changed, and no empty Odoo was put in its place")
+        .hint("if the site was made on another engine, name it with `--engine`")
+        .hint("else bring the data back with `autoodoo restore latest`"));
     }
     if state.phase == Phase::New {
         let left: Vec<_> = observed

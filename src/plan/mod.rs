@@ -22,42 +22,132 @@ use crate::state::Phase;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
 pub enum Action {
-    PullImage { image: ImageRef },
-    PinImages { pins: Vec<ImageRef> },
-    RecordPhase { phase: Phase, generation: u32 },
+    PullImage {
+        image: ImageRef,
+    },
+    PinImages {
+        pins: Vec<ImageRef>,
+    },
+    RecordPhase {
+        phase: Phase,
+        generation: u32,
+    },
     CreateNetwork(NetworkSpec),
-    RemoveNetwork { name: String },
+    RemoveNetwork {
+        name: String,
+    },
     CreateVolume(VolumeSpec),
-    RemoveVolume { name: String },
+    RemoveVolume {
+        name: String,
+    },
     /// A generated file without secrets; the path is relative to the site directory.
-    WriteFile { path: PathBuf, content: Hidden },
+    WriteFile {
+        path: PathBuf,
+        content: Hidden,
+    },
     /// Odoo's configuration files, with secrets filled in and owned by the image's own user.
-    WriteOdooConf { files: Vec<OdooConfFile>, helper: Box<ContainerSpec> },
-    IssueCertificate { id: String, names: Vec<Fqdn> },
-    InstallCertificate { id: String, certificate: PathBuf, key: PathBuf },
+    WriteOdooConf {
+        files: Vec<OdooConfFile>,
+        helper: Box<ContainerSpec>,
+    },
+    IssueCertificate {
+        id: String,
+        names: Vec<Fqdn>,
+    },
+    InstallCertificate {
+        id: String,
+        certificate: PathBuf,
+        key: PathBuf,
+    },
     CreateContainer(Box<ContainerSpec>),
-    StartContainer { name: String },
-    StopContainer { name: String, grace: u32 },
+    StartContainer {
+        name: String,
+    },
+    StopContainer {
+        name: String,
+        grace: u32,
+    },
     /// Keeps it from coming back, stops it, sees it stopped, removes it.
-    RetireContainer { name: String, grace: u32 },
-    AwaitPostgres { container: String, seconds: u32, system_identifier: Option<String> },
-    PrepareRole { container: String },
-    CreateDatabase { container: String, name: String },
-    InstallBase { container: String, database: String, release: Release, language: Language },
-    SetFirstUser { container: String, database: String, user: FirstUser },
-    AdoptFilestore { container: String, from: String, to: DbName },
-    RenameDatabase { container: String, from: String, to: DbName },
-    AwaitOdoo { container: String, address: Ipv4Addr, host: Fqdn, seconds: u32 },
-    TestNginxConf { helper: Box<ContainerSpec> },
-    PublishNginxConf { fingerprint: String },
-    ReloadNginx { container: String, fingerprint: String },
-    AwaitNginx { container: String, address: Ipv4Addr, host: Fqdn, fingerprint: String, seconds: u32 },
-    DrainOdoo { container: String, seconds: u32 },
-    AwaitCron { container: String, seconds: u32 },
+    RetireContainer {
+        name: String,
+        grace: u32,
+    },
+    AwaitPostgres {
+        container: String,
+        seconds: u32,
+        system_identifier: Option<String>,
+    },
+    PrepareRole {
+        container: String,
+    },
+    CreateDatabase {
+        container: String,
+        name: String,
+    },
+    InstallBase {
+        container: String,
+        database: String,
+        release: Release,
+        language: Language,
+    },
+    SetFirstUser {
+        container: String,
+        database: String,
+        user: FirstUser,
+    },
+    AdoptFilestore {
+        container: String,
+        from: String,
+        to: DbName,
+    },
+    RenameDatabase {
+        container: String,
+        from: String,
+        to: DbName,
+    },
+    AwaitOdoo {
+        container: String,
+        address: Ipv4Addr,
+        host: Fqdn,
+        seconds: u32,
+    },
+    TestNginxConf {
+        helper: Box<ContainerSpec>,
+    },
+    PublishNginxConf {
+        fingerprint: String,
+    },
+    ReloadNginx {
+        container: String,
+        fingerprint: String,
+    },
+    AwaitNginx {
+        container: String,
+        address: Ipv4Addr,
+        host: Fqdn,
+        fingerprint: String,
+        seconds: u32,
+    },
+    DrainOdoo {
+        container: String,
+        seconds: u32,
+    },
+    AwaitCron {
+        container: String,
+        seconds: u32,
+    },
     /// Asks the published address for the login page, as a browser would.
-    ProbeSite { address: SocketAddr, host: Fqdn, trust: Trust, seconds: u32 },
+    ProbeSite {
+        address: SocketAddr,
+        host: Fqdn,
+        trust: Trust,
+        seconds: u32,
+    },
     /// Removes configuration directories that no container uses any more.
-    Sweep { keep: Vec<String>, certificate: String },
+    Sweep {
+        keep: Vec<String>,
+        certificate: String,
+    },
 }
 
 /// Odoo's first user, without the password.
@@ -162,7 +252,9 @@ impl fmt::Display for Action {
                 write!(f, "write odoo.conf in {}", names.join(", "))
             }
             IssueCertificate { names, .. } => write!(f, "issue certificate for {}", join(names)),
-            InstallCertificate { certificate, .. } => write!(f, "install certificate {}", certificate.display()),
+            InstallCertificate { certificate, .. } => {
+                write!(f, "install certificate {}", certificate.display())
+            }
             CreateContainer(spec) => write!(f, "create container {} from {}", spec.name, spec.image),
             StartContainer { name } => write!(f, "start {name}"),
             StopContainer { name, .. } => write!(f, "stop {name}"),
@@ -171,7 +263,9 @@ impl fmt::Display for Action {
             PrepareRole { .. } => write!(f, "prepare PostgreSQL role odoo"),
             CreateDatabase { name, .. } => write!(f, "create database {name}"),
             InstallBase { database, .. } => write!(f, "install Odoo's base modules in {database}"),
-            SetFirstUser { user, .. } => write!(f, "set the first user {} with a random password", user.login),
+            SetFirstUser { user, .. } => {
+                write!(f, "set the first user {} with a random password", user.login)
+            }
             AdoptFilestore { from, to, .. } => write!(f, "rename filestore {from} to {to}"),
             RenameDatabase { from, to, .. } => write!(f, "rename database {from} to {to}"),
             AwaitOdoo { container, .. } => write!(f, "wait for the login page of {container}"),

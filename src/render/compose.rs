@@ -147,7 +147,13 @@ fn service(spec: &ContainerSpec, depends_on: &[&'static str], root: &Path) -> Se
         ports: spec
             .ports
             .iter()
-            .map(|port| format!("{}:{}", std::net::SocketAddr::new(port.host, port.host_port.get()), port.container_port))
+            .map(|port| {
+                format!(
+                    "{}:{}",
+                    std::net::SocketAddr::new(port.host, port.host_port.get()),
+                    port.container_port
+                )
+            })
             .collect(),
         volumes: spec.mounts.iter().map(|mount| volume(mount, root)).collect(),
         shm_size: spec.shm_bytes,

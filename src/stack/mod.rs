@@ -115,8 +115,7 @@ const CRON_HOST: u8 = 13;
 #[must_use]
 pub fn stack(inputs: &Inputs<'_>, choice: &Choice) -> Stack {
     let site = inputs.site;
-    let volume =
-        |name: String, role: &str| VolumeSpec { name, labels: labels(inputs.owner, role) };
+    let volume = |name: String, role: &str| VolumeSpec { name, labels: labels(inputs.owner, role) };
     Stack {
         network: NetworkSpec {
             name: names::network(&site.name),

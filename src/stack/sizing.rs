@@ -52,10 +52,8 @@ pub struct Sizing {
 #[must_use]
 pub fn size(capacity: Capacity, users: u32) -> Sizing {
     let most_processes = capacity.cpus * 2 + 1;
-    let workers = users
-        .div_ceil(USERS_PER_WORKER)
-        .min(most_processes.saturating_sub(CRON_THREADS))
-        .max(FEWEST_WORKERS);
+    let workers =
+        users.div_ceil(USERS_PER_WORKER).min(most_processes.saturating_sub(CRON_THREADS)).max(FEWEST_WORKERS);
     let http_processes = workers + 1; // and the evented one
     let connections = CONNECTIONS_PER_PROCESS * (2 * http_processes + 2 * CRON_THREADS);
     Sizing {

@@ -46,7 +46,14 @@ struct PlannedLine<'a> {
 
 /// A step that is planned and not carried out.
 pub(super) fn planned(number: usize, of: usize, step: &Step) -> String {
-    line(&PlannedLine { event: "planned", number, of, text: step.action.to_string(), action: &step.action, cause: &step.cause })
+    line(&PlannedLine {
+        event: "planned",
+        number,
+        of,
+        text: step.action.to_string(),
+        action: &step.action,
+        cause: &step.cause,
+    })
 }
 
 pub(super) fn line(value: &impl Serialize) -> String {

@@ -112,9 +112,11 @@ impl Ui {
     /// Shows a plan that is not carried out. A program gets one object a step.
     pub fn plan(&self, plan: &Plan) -> Result<()> {
         if self.is_json() {
-            return plan.steps.iter().zip(1..).try_for_each(|(step, number)| {
-                self.data(&json::planned(number, plan.steps.len(), step))
-            });
+            return plan
+                .steps
+                .iter()
+                .zip(1..)
+                .try_for_each(|(step, number)| self.data(&json::planned(number, plan.steps.len(), step)));
         }
         if plan.is_empty() {
             return self.data("nothing to do");

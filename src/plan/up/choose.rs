@@ -99,19 +99,16 @@ fn nginx_slot(situation: &Situation<'_>, choice: &Choice) -> Slot {
         let name = name(slot);
         situation.observed.containers.iter().any(|c| c.name == name && c.state == RunState::Running)
     };
-    [Slot::A, Slot::B].into_iter().find(right).unwrap_or_else(|| if running(Slot::A) { Slot::B } else { Slot::A })
+    [Slot::A, Slot::B]
+        .into_iter()
+        .find(right)
+        .unwrap_or_else(|| if running(Slot::A) { Slot::B } else { Slot::A })
 }
 
 fn matches(situation: &Situation<'_>, spec: &ContainerSpec) -> bool {
     situation.observed.containers.iter().any(|found| {
         found.name == spec.name
-            && drift(
-                spec,
-                found,
-                wanted_image_id(situation, &spec.image),
-                situation.root,
-                situation.observed,
-            )
-            .is_none()
+            && drift(spec, found, wanted_image_id(situation, &spec.image), situation.root, situation.observed)
+                .is_none()
     })
 }

@@ -312,10 +312,8 @@ impl<'a> Planner<'a> {
         let from = unfinished.clone();
         let to = site.database.clone();
         self.plan.push(Action::PrepareRole { container: postgres.clone() }, cause);
-        self.plan.push(
-            Action::CreateDatabase { container: postgres.clone(), name: unfinished.clone() },
-            cause,
-        );
+        self.plan
+            .push(Action::CreateDatabase { container: postgres.clone(), name: unfinished.clone() }, cause);
         self.plan.push(Action::CreateContainer(helper), "Odoo makes its own tables");
         self.plan.push(Action::StartContainer { name: maker.clone() }, "it was just made");
         self.plan.push(
@@ -437,7 +435,8 @@ impl<'a> Planner<'a> {
                 } else {
                     self.realise(&spec, &fate, stack::NGINX_GRACE);
                 }
-                let (container, address, host) = (spec.name, self.front_address(), self.site().domain.clone());
+                let (container, address, host) =
+                    (spec.name, self.front_address(), self.site().domain.clone());
                 let wait = Action::AwaitNginx { container, address, host, fingerprint, seconds: SOON };
                 self.plan.push(wait, "it must answer before anything else happens");
             }

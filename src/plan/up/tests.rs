@@ -6,7 +6,7 @@ use crate::pins::Pin;
 use crate::render::odoo_conf::OdooSecrets;
 use crate::secret::Secret;
 use crate::site::Site;
-use crate::site::parse::parse;
+use crate::site::parse;
 use crate::stack::sizing::{Capacity, Sizing, size};
 use crate::stack::spec::{Attachment, MountSource, Owner};
 
@@ -27,7 +27,7 @@ struct World {
 }
 
 fn site() -> Site {
-    parse(
+    parse::site(
         "name: acme\ndomain: odoo.example.com\nodoo: {image: 'odoo:19'}\npostgres: {image: 'postgres:17'}\n\
          nginx: {image: 'nginx:stable'}\nlisten: {address: 127.0.0.1}\n",
     )
@@ -105,7 +105,8 @@ impl World {
         self.state.nginx_loaded = Some(text_fingerprint(&text));
         self.local.nginx_live = Some(text);
         self.local.pg_hba = Some(PG_HBA.to_owned());
-        self.local.odoo_confs = [&stack.odoo, &stack.cron, &stack.command].into_iter().map(conf_name).collect();
+        self.local.odoo_confs =
+            [&stack.odoo, &stack.cron, &stack.command].into_iter().map(conf_name).collect();
     }
 
     fn container(&self, spec: &ContainerSpec) -> Container {
@@ -142,10 +143,8 @@ impl World {
     }
 
     fn with<T>(&self, f: impl FnOnce(&Situation<'_>) -> Result<T>) -> Result<T> {
-        let secrets = OdooSecrets {
-            database_password: &self.database_password,
-            master_password_hash: &self.hash,
-        };
+        let secrets =
+            OdooSecrets { database_password: &self.database_password, master_password_hash: &self.hash };
         f(&Situation {
             inputs: Inputs { site: &self.site, owner: &self.owner, sizing: &self.sizing, secrets: &secrets },
             observed: &self.observed,
@@ -277,7 +276,10 @@ fn killed_between_the_new_odoo_and_the_switch() {
     assert!(!plan.contains("create container acme-odoo"), "{plan}");
     let switch = plan.find("reload acme-nginx-a").unwrap();
     let retire = plan.find(&format!("stop and remove container {}", old.name)).unwrap();
-    assert!(plan.find("wait for the login page of acme-odoo-b").unwrap() < switch && switch < retire, "{plan}");
+    assert!(
+        plan.find("wait for the login page of acme-odoo-b").unwrap() < switch && switch < retire,
+        "{plan}"
+    );
 }
 
 #[test]
