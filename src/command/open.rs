@@ -21,10 +21,10 @@ pub async fn cmd_psql<A: Adapters>(context: &Context<'_, A>, args: &PsqlArgs) ->
     if engine.inspect(&container).await?.is_none() {
         return Err(Failure::failed("PostgreSQL is not running").hint("start the site with `autoodoo up`"));
     }
-    let mut argv = ["psql", "--username=postgres", "--dbname"].map(str::to_owned).to_vec();
-    argv.push(loaded.site.database.to_string());
-    argv.extend(args.args.iter().cloned());
-    let mut exec = Exec::new(argv).user("postgres");
+    let mut words = ["psql", "--username=postgres", "--dbname"].map(str::to_owned).to_vec();
+    words.push(loaded.site.database.to_string());
+    words.extend(args.args.iter().cloned());
+    let mut exec = Exec::new(words).user("postgres");
     if !args.superuser {
         // What is made by hand must belong to Odoo, or Odoo could not use it.
         exec = exec.env("PGOPTIONS", &format!("-c role={DATABASE_ROLE}"));

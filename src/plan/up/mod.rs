@@ -120,7 +120,7 @@ impl<'a> Planner<'a> {
         self.images();
         self.first_phase();
         self.network_and_volumes();
-        let replaced = self.postgres()?;
+        let replaced = self.postgres();
         self.certificate();
         self.odoo_confs();
         self.database();
@@ -209,11 +209,11 @@ impl<'a> Planner<'a> {
     }
 
     /// Returns whether PostgreSQL is (re)started, so that Odoo must start anew.
-    fn postgres(&mut self) -> Result<bool> {
+    fn postgres(&mut self) -> bool {
         let spec = self.stack.postgres.clone();
         let fate = self.fate(&spec);
         if fate == Fate::Keep {
-            return Ok(false);
+            return false;
         }
         if self.situation.local.pg_hba.as_deref() != Some(PG_HBA) {
             let content = Hidden(PG_HBA.to_owned());
@@ -233,7 +233,7 @@ impl<'a> Planner<'a> {
             system_identifier: self.situation.state.system_identifier.clone(),
         };
         self.plan.push(wait, "Odoo needs it");
-        Ok(true)
+        true
     }
 
     fn site(&self) -> &'a crate::site::Site {
