@@ -278,7 +278,8 @@ impl Engine for DockerApi {
     async fn create(&self, spec: &ContainerSpec) -> Result<String> {
         self.require_sources(spec).await?;
         let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
-        let made = self.ordinary.create_container(Some(options), create::container(spec)).await;
+        let made =
+            self.ordinary.create_container(Some(options), create::container(spec, self.info.kind)).await;
         let doing = || format!("cannot create the container `{}`", spec.name);
         made.map(|made| made.id).map_err(|error| failure(doing(), error))
     }
