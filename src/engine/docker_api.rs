@@ -43,6 +43,8 @@ use crate::stack::spec::{ContainerSpec, MountSource, NetworkSpec, Restart, Volum
 /// bollard wants a number; this one is 136 years.
 const UNHURRIED: u64 = u32::MAX as u64;
 const ORDINARY: u64 = 120;
+/// Between two looks at something that changes by itself.
+const BREATH: Duration = Duration::from_millis(20);
 
 /// A connection to an engine that has answered.
 pub struct DockerApi {
@@ -67,9 +69,21 @@ impl DockerApi {
         Ok(DockerApi { info, wire, ordinary: client, unhurried })
     }
 
+    /// Reads one JSON value. Podman answers with an error when a container ends while it is being
+    /// described, even if it is one of many; so an internal error is asked about again.
+    async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        for _ in 0..4 {
+            match self.wire.get(path).await {
+                Err(error) if has_status(&error, 500) => tokio::time::sleep(BREATH).await,
+                answer => return answer,
+            }
+        }
+        self.wire.get(path).await
+    }
+
     /// `None` when the engine knows no such thing.
     async fn find<T: DeserializeOwned>(&self, path: &str, doing: &str) -> Result<Option<T>> {
-        match self.wire.get(path).await {
+        match self.read(path).await {
             Ok(found) => Ok(Some(found)),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(failure(doing, error)),
@@ -166,11 +180,11 @@ impl DockerApi {
 
     /// Waits until a container whose removal has begun is gone.
     async fn gone(&self, container: &str) -> Result<()> {
-        for _ in 0..600 {
+        for _ in 0..1500 {
             if self.inspect(container).await?.is_none() {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(BREATH).await;
         }
         Err(Failure::failed(format!("the removal of the container `{container}` does not end")))
     }
@@ -222,7 +236,7 @@ impl Engine for DockerApi {
 
     async fn networks(&self) -> Result<Vec<Network>> {
         let list: Vec<observe::ApiNetwork> =
-            self.wire.get("/networks").await.map_err(|error| failure("cannot list the networks", error))?;
+            self.read("/networks").await.map_err(|error| failure("cannot list the networks", error))?;
         Ok(list.into_iter().map(Network::from).collect())
     }
 
@@ -239,7 +253,7 @@ impl Engine for DockerApi {
     }
 
     async fn volumes(&self) -> Result<Vec<Volume>> {
-        let list = self.wire.get::<observe::ApiVolumes>("/volumes").await;
+        let list = self.read::<observe::ApiVolumes>("/volumes").await;
         list.map(Vec::from).map_err(|error| failure("cannot list the volumes", error))
     }
 
@@ -262,8 +276,7 @@ impl Engine for DockerApi {
 
     async fn containers(&self) -> Result<Vec<ContainerSummary>> {
         let list: Vec<observe::ApiSummary> = self
-            .wire
-            .get("/containers/json?all=true")
+            .read("/containers/json?all=true")
             .await
             .map_err(|error| failure("cannot list the containers", error))?;
         Ok(list.into_iter().map(ContainerSummary::from).collect())
