@@ -24,14 +24,14 @@ use bollard::query_parameters::{
     RemoveContainerOptionsBuilder, RemoveVolumeOptions, StartContainerOptions, StopContainerOptionsBuilder,
 };
 use bytes::Bytes;
-use futures_util::future::try_join;
-use futures_util::{StreamExt, TryFutureExt};
-use hyper::Method;
+use futures_util::StreamExt;
+use hyper::body::Incoming;
+use hyper::{Method, Response};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use self::fault::{failure, has_status, is_absent};
-use self::wire::Wire;
+use self::wire::{ORDINARY, Wire};
 use super::endpoint::Candidates;
 use super::{Engine, Exec, ExecOutput, LogQuery, PullProgress, Stream};
 use crate::failure::{Context, Failure, Result};
@@ -42,7 +42,6 @@ use crate::stack::spec::{ContainerSpec, MountSource, NetworkSpec, Restart, Volum
 /// Seconds for requests that end when something else does: a pull, a stop, a log that is followed.
 /// bollard wants a number; this one is 136 years.
 const UNHURRIED: u64 = u32::MAX as u64;
-const ORDINARY: u64 = 120;
 /// Between two looks at something that changes by itself.
 const BREATH: Duration = Duration::from_millis(20);
 
@@ -63,8 +62,9 @@ impl DockerApi {
         let (info, wire) = connect::first(candidates).await?;
         let address = Some("http://localhost");
         let version = bollard::API_DEFAULT_VERSION;
-        let client = Docker::connect_with_custom_transport(wire.transport(), address, ORDINARY, version)
-            .map_err(|error| failure("cannot talk to the container engine", error))?;
+        let client =
+            Docker::connect_with_custom_transport(wire.transport(), address, ORDINARY.as_secs(), version)
+                .map_err(|error| failure("cannot talk to the container engine", error))?;
         let unhurried = client.clone().with_timeout(Duration::from_secs(UNHURRIED));
         Ok(DockerApi { info, wire, ordinary: client, unhurried })
     }
@@ -141,41 +141,40 @@ impl DockerApi {
 
     /// Waits for a container's end.
     async fn exit_code(&self, container: &str) -> Result<i64, Error> {
-        let name = segment(container);
         match self.info.kind {
             EngineKind::Docker => {
-                let begun = self.wire.begin(&format!("/containers/{name}/wait")).await?;
-                docker_exit_code(begun).await
+                let waited: Waited = Wire::finish(self.begin_wait(container, "").await?).await?;
+                Ok(waited.status_code)
             }
             // Podman's Docker-like `wait` looks four times a second; its own can be told how often.
             EngineKind::Podman => {
-                let path = format!("/containers/{name}/wait?interval=20ms");
+                let path = format!("/containers/{}/wait?interval=50ms", segment(container));
                 Wire::finish(self.wire.libpod().begin(&path).await?).await
             }
         }
     }
 
-    /// Starts a container; the future then gives its exit code, even if the engine removes it.
-    ///
-    /// Docker must be asked before the start, or a short-lived container is gone already. Podman
-    /// must be asked after it: before 5 its `next-exit` misses a container that ends within a
-    /// quarter of a second. It remembers the exit codes of removed containers.
-    async fn start_watched(
-        &self,
-        container: &str,
-    ) -> Result<impl Future<Output = Result<i64, Error>>, Error> {
-        let path = format!("/containers/{}/wait?condition=next-exit", segment(container));
-        let begun = match self.info.kind {
-            EngineKind::Docker => Some(self.wire.begin(&path).await?),
-            EngineKind::Podman => None,
-        };
-        self.ordinary.start_container(&segment(container), None::<StartContainerOptions>).await?;
-        Ok(async move {
-            match begun {
-                Some(begun) => docker_exit_code(begun).await,
-                None => self.exit_code(container).await,
-            }
-        })
+    /// A wait that the engine answers now and finishes when the container has ended.
+    async fn begin_wait(&self, container: &str, query: &str) -> Result<Response<Incoming>, Error> {
+        self.wire.begin(&format!("/containers/{}/wait{query}", segment(container))).await
+    }
+
+    /// Asks for the exit code of a container that is about to be started, where that is needed: Docker
+    /// must be asked before the start, or a short-lived container is gone already. Podman before 5
+    /// misses the end of a short-lived one when asked before, and is slow enough to be asked after.
+    async fn watch(&self, container: &str) -> Result<Option<Response<Incoming>>, Error> {
+        match self.info.kind {
+            EngineKind::Docker => self.begin_wait(container, "?condition=next-exit").await.map(Some),
+            EngineKind::Podman => Ok(None),
+        }
+    }
+
+    /// The exit code of a container whose output has just ended.
+    async fn watched(&self, container: &str, watch: Option<Response<Incoming>>) -> Result<i64, Error> {
+        match watch {
+            Some(waiting) => Wire::finish::<Waited>(waiting).await.map(|waited| waited.status_code),
+            None => self.exit_code(container).await,
+        }
     }
 
     /// Waits until a container whose removal has begun is gone.
@@ -190,14 +189,11 @@ impl DockerApi {
     }
 }
 
-/// The end of Docker's `wait`.
-async fn docker_exit_code(begun: hyper::Response<hyper::body::Incoming>) -> Result<i64, Error> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Waited {
-        status_code: i64,
-    }
-    Wire::finish::<Waited>(begun).await.map(|waited| waited.status_code)
+/// The answer to Docker's `wait`, which Podman gives too.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Waited {
+    status_code: i64,
 }
 
 /// A name or reference as part of a path.
@@ -374,10 +370,10 @@ impl Engine for DockerApi {
         let path = format!("{target}/attach?stream=1&stdin=1&stdout=1&stderr=1&detachKeys={keys}");
         // No body: the engine would take it for the first input.
         let stream = self.wire.upgrade(&path, Bytes::new()).await.map_err(|error| failure(doing(), error))?;
-        let code = self.start_watched(container).await.map_err(|error| failure(doing(), error))?;
-        let code = code.map_err(|error| failure(doing(), error));
-        let ((), code) = try_join(attach::join(&self.wire, stream, &target, tty), code).await?;
-        Ok(code)
+        let watch = self.watch(container).await.map_err(|error| failure(doing(), error))?;
+        self.start(container).await?;
+        attach::join(&self.wire, stream, &target, tty).await?;
+        self.watched(container, watch).await.map_err(|error| failure(doing(), error))
     }
 
     async fn logs(
