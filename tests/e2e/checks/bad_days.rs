@@ -52,7 +52,17 @@ pub fn no_permission() {
         command.args(args).uid(NOBODY).gid(NOBODY);
         run(command)
     };
-    nobody(&["init", "--yes", "--name", "e2e-nobody", "--domain", "nobody.example.com", "--database", "nobody"]).ends(0);
+    nobody(&[
+        "init",
+        "--yes",
+        "--name",
+        "e2e-nobody",
+        "--domain",
+        "nobody.example.com",
+        "--database",
+        "nobody",
+    ])
+    .ends(0);
     let url = format!("unix://{}", engine().socket());
     for args in [&["up"][..], &["status"]] {
         nobody(&[&["--engine", &url][..], args].concat()).ends(4).says("permission").says(engine().socket());

@@ -12,7 +12,8 @@ pub fn first_database(site: &Site) {
     assert_eq!(site.sql(people), "0");
     let url = "select value from ir_config_parameter where key = 'web.base.url'";
     assert_eq!(site.sql(url), format!("https://{}:{}", site.domain, site.https));
-    let databases = "select string_agg(datname, ',' order by datname) from pg_database where not datistemplate";
+    let databases =
+        "select string_agg(datname, ',' order by datname) from pg_database where not datistemplate";
     let mut expected = [site.database.as_str(), "postgres"];
     expected.sort_unstable();
     assert_eq!(site.sql(databases), expected.join(","));
@@ -37,7 +38,8 @@ pub fn roles(site: &Site) {
     assert_eq!(site.sql(powers), "f|f|f|f|f|t");
     let owner = "select pg_get_userbyid(datdba) from pg_database where datname = current_database()";
     assert_eq!(site.sql(owner), "postgres");
-    let extensions = "select string_agg(extname, ',' order by extname) from pg_extension where extname <> 'plpgsql'";
+    let extensions =
+        "select string_agg(extname, ',' order by extname) from pg_extension where extname <> 'plpgsql'";
     assert_eq!(site.sql(extensions), "pg_trgm,unaccent");
     let verifier = "select rolpassword like 'SCRAM-SHA-256$%' from pg_authid where rolname = 'odoo'";
     assert_eq!(site.sql(verifier), "t");

@@ -51,7 +51,8 @@ pub fn other_doors(site: &Site) {
 pub fn logs_in(site: &Site) {
     let password = site.secret("admin-password");
     assert!(Browser::new(site).log_in("owner", &password).is_some(), "the owner's login is refused");
-    for (login, password) in [("admin", "admin"), ("owner", "admin"), ("admin", &password), ("demo", "demo")] {
+    for (login, password) in [("admin", "admin"), ("owner", "admin"), ("admin", &password), ("demo", "demo")]
+    {
         assert_eq!(Browser::new(site).log_in(login, password), None, "{login} is let in");
     }
 }
