@@ -14,7 +14,7 @@ mod process;
 mod sequence;
 mod site;
 
-use checks::{bad_days, by_hand, change, data, design, endings, tools, visit};
+use checks::{bad_days, by_hand, change, compose, data, design, endings, tools, visit};
 use sequence::{Check, run};
 use site::{Recipe, Site};
 
@@ -66,9 +66,9 @@ fn odoo_19() {
         ("started in reversed order", by_hand::reversed),
         ("no secret told", design::no_secret_told),
         ("down keeps data", endings::down_keeps_data),
+        ("engine restart", by_hand::engine_restart),
         ("volumes lost", endings::lost_volume),
         ("down --volumes", endings::down_volumes),
-        ("engine restart", by_hand::engine_restart),
     ];
     run("odoo 19", &site, checks);
 }
@@ -89,6 +89,7 @@ fn odoo_14() {
         ("second up", change::nothing_to_do),
         ("odoo", tools::odoo),
         ("no secret told", design::no_secret_told),
+        ("the same stack by Compose", compose::login_page),
         ("memory lost", endings::lost_memory),
         ("a second directory with the name", endings::second_directory),
         ("down --volumes and a fresh site", endings::fresh_again),

@@ -77,9 +77,9 @@ fn refs(names: &[String]) -> Vec<&str> {
 }
 
 /// Without any command of ours.
-fn comes_back(site: &Site) {
+pub fn comes_back(site: &Site) {
     let browser = Browser::new(site);
-    until("the login page after a start in reversed order", 120, || {
+    until("the login page", 120, || {
         let answer = browser.attempt(&browser.url("/web/login"), &[]);
         (answer.succeeded() && answer.out.contains("--e2e--200 ")).then_some(())
     });
@@ -96,7 +96,6 @@ pub fn engine_restart(site: &Site) {
         command.args([verb, site.engine.word()]);
         run(command).ends(0);
     };
-    site.up();
     script("stop");
     script("start");
     if site.engine == Engine::Docker {

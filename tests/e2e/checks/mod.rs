@@ -3,6 +3,7 @@
 pub mod bad_days;
 pub mod by_hand;
 pub mod change;
+pub mod compose;
 pub mod data;
 pub mod design;
 pub mod endings;
