@@ -97,7 +97,8 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         failure
     }
 
-    async fn perform(&mut self, action: &Action) -> Result<()> {
+    /// Does one action and writes nothing to the journal.
+    pub async fn perform(&mut self, action: &Action) -> Result<()> {
         use Action as A;
         match action {
             A::PullImage { image } => self.pull(image).await,

@@ -17,7 +17,7 @@ use crate::render::odoo_conf::HTTP_PORT;
 /// says 200 even when every visitor is sent to the database selector.
 const LOGIN_PAGE: &str = "/web/login";
 /// A first request loads the registry; later ones answer within this.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 
 impl<E: Engine, P: Probe> Bench<'_, E, P> {
     pub(super) async fn await_odoo(

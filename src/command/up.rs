@@ -34,6 +34,10 @@ pub async fn converge<A: Adapters>(
 ) -> Result<()> {
     run::after_interruption(context, loaded)?;
     let plan = plan(context, loaded, engine, wait_seconds).await?;
+    if plan.is_empty() {
+        // Nothing to change is not yet a site that answers.
+        return run::check(context, loaded, engine, &up::probe(&loaded.site)).await;
+    }
     run::apply(context, loaded, engine, &plan, operation).await
 }
 

@@ -28,7 +28,7 @@ use futures_util::future::try_join;
 use futures_util::{StreamExt, TryFutureExt};
 use hyper::Method;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use self::fault::{failure, has_status, is_absent};
 use self::wire::Wire;
@@ -76,19 +76,25 @@ impl DockerApi {
         }
     }
 
-    /// Engines make a missing volume when a container wants it. An empty volume in the place of a
-    /// lost one would look like a new, empty site.
-    async fn require_volumes(&self, spec: &ContainerSpec) -> Result<()> {
+    /// What a container mounts must be there. Engines make a missing volume, and Podman a missing
+    /// directory too; an empty volume in the place of a lost one would look like a new, empty site.
+    async fn require_sources(&self, spec: &ContainerSpec) -> Result<()> {
         for mount in &spec.mounts {
-            let MountSource::Volume(name) = &mount.source else { continue };
-            let path = format!("/volumes/{}", segment(name));
-            if self.find::<serde::de::IgnoredAny>(&path, "cannot look for a volume").await?.is_none() {
-                let message =
-                    format!("cannot create the container `{}`: there is no volume `{name}`", spec.name);
-                return Err(Failure::failed(message));
-            }
+            let missing = match &mount.source {
+                MountSource::Volume(name) if !self.has_volume(name).await? => format!("volume `{name}`"),
+                MountSource::Directory(path) if !path.is_dir() => format!("directory `{}`", path.display()),
+                _ => continue,
+            };
+            let message = format!("cannot create the container `{}`: there is no {missing}", spec.name);
+            return Err(Failure::failed(message));
         }
         Ok(())
+    }
+
+    async fn has_volume(&self, name: &str) -> Result<bool> {
+        let path = format!("/volumes/{}", segment(name));
+        let found = self.find::<IgnoredAny>(&path, &format!("cannot look for the volume `{name}`")).await?;
+        Ok(found.is_some())
     }
 
     /// Whether `update` can change a restart policy; Podman can since 5.1.
@@ -270,9 +276,10 @@ impl Engine for DockerApi {
     }
 
     async fn create(&self, spec: &ContainerSpec) -> Result<String> {
-        self.require_volumes(spec).await?;
+        self.require_sources(spec).await?;
         let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
-        let made = self.ordinary.create_container(Some(options), create::container(spec)).await;
+        let made =
+            self.ordinary.create_container(Some(options), create::container(spec, self.info.kind)).await;
         let doing = || format!("cannot create the container `{}`", spec.name);
         made.map(|made| made.id).map_err(|error| failure(doing(), error))
     }

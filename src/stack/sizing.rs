@@ -100,8 +100,8 @@ mod tests {
         assert_eq!(sizing.limit_memory_soft, 629_145_600);
         assert_eq!(sizing.limit_memory_hard, 1_677_721_600);
         assert_eq!((sizing.limit_request, sizing.limit_time_cpu, sizing.limit_time_real), (8192, 600, 1200));
-        let gigabytes = sizing.expected_worker_memory as f64 / 1e9;
-        assert!((2.9..3.2).contains(&gigabytes), "{gigabytes}");
+        let megabytes = sizing.expected_worker_memory / 1_000_000;
+        assert!((2_900..3_200).contains(&megabytes), "{megabytes}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::observed::{Container, Labelled, Observed, RunState};
 use crate::pins::Pins;
 use crate::render::nginx_conf::nginx_conf;
 use crate::render::pg_hba::PG_HBA;
-use crate::site::Tls;
+use crate::site::{Site, Tls};
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::names::{self, Slot};
 use crate::stack::spec::{ContainerSpec, LABEL_CONFIG, Role, Subnet};
@@ -120,7 +120,7 @@ impl<'a> Planner<'a> {
         self.images();
         self.first_phase();
         self.network_and_volumes();
-        let replaced = self.postgres()?;
+        let replaced = self.postgres();
         self.certificate();
         self.odoo_confs();
         self.database();
@@ -209,11 +209,11 @@ impl<'a> Planner<'a> {
     }
 
     /// Returns whether PostgreSQL is (re)started, so that Odoo must start anew.
-    fn postgres(&mut self) -> Result<bool> {
+    fn postgres(&mut self) -> bool {
         let spec = self.stack.postgres.clone();
         let fate = self.fate(&spec);
         if fate == Fate::Keep {
-            return Ok(false);
+            return false;
         }
         if self.situation.local.pg_hba.as_deref() != Some(PG_HBA) {
             let content = Hidden(PG_HBA.to_owned());
@@ -233,10 +233,10 @@ impl<'a> Planner<'a> {
             system_identifier: self.situation.state.system_identifier.clone(),
         };
         self.plan.push(wait, "Odoo needs it");
-        Ok(true)
+        true
     }
 
-    fn site(&self) -> &'a crate::site::Site {
+    fn site(&self) -> &'a Site {
         self.situation.inputs.site
     }
 
@@ -502,20 +502,23 @@ impl<'a> Planner<'a> {
         if self.plan.is_empty() {
             return;
         }
-        let listen = &self.site().listen;
-        let address = SocketAddr::new(reachable(listen.address), listen.https.get());
-        let host = self.site().domain.clone();
-        let trust = match self.site().tls {
-            Tls::SelfSigned => Trust::LocalCa,
-            Tls::Files { .. } => Trust::Anything,
-        };
-        let probe = Action::ProbeSite { address, host, trust, seconds: SOON };
-        self.plan.push(probe, "success is what a browser sees");
+        self.plan.push(probe(self.site()), "success is what a browser sees");
         let keep =
             [&self.stack.odoo, &self.stack.cron, &self.stack.command].into_iter().map(conf_name).collect();
         let certificate = self.stack.nginx_conf.certificate.clone();
         self.plan.push(Action::Sweep { keep, certificate }, "they belong to containers that are gone");
     }
+}
+
+/// The question that every `up` ends with, also one that had nothing to do.
+#[must_use]
+pub fn probe(site: &Site) -> Action {
+    let address = SocketAddr::new(reachable(site.listen.address), site.listen.https.get());
+    let trust = match site.tls {
+        Tls::SelfSigned => Trust::LocalCa,
+        Tls::Files { .. } => Trust::Anything,
+    };
+    Action::ProbeSite { address, host: site.domain.clone(), trust, seconds: SOON }
 }
 
 /// The address to ask when the site is published on `listen`.

@@ -249,7 +249,8 @@ fn a_stopped_container_is_started() {
 
 #[test]
 fn what_was_altered_by_hand_is_put_right() {
-    let cases: [(&str, fn(&mut Container), &str); 4] = [
+    type Alter = fn(&mut Container);
+    let cases: [(&str, Alter, &str); 4] = [
         ("acme-cron", |c| c.restart = crate::stack::spec::Restart::No, "restart policy was changed by hand"),
         ("acme-cron", |c| c.connected = Connected::None, "network was changed by hand"),
         ("acme-cron", |c| c.mounts.clear(), "mounts are not those of this site directory"),
