@@ -84,6 +84,17 @@ impl Engine {
         found
     }
 
+    /// Removes a container with what the image declares as volumes and nobody named, and with the
+    /// containers that share its network, without which Podman does not remove it; or a network or
+    /// volume. However it ends.
+    pub fn remove_by_force(self, kind: &str, name: &str) -> Run {
+        match (self, kind) {
+            (Engine::Docker, "container") => self.attempt(&["rm", "--force", "--volumes", name]),
+            (Engine::Podman, "container") => self.attempt(&["rm", "--force", "--volumes", "--depend", name]),
+            _ => self.attempt(&[kind, "rm", name]),
+        }
+    }
+
     /// Builds an image from the text of a recipe.
     pub fn build(self, tag: &str, recipe: &str) {
         let args: &[&str] = match self {

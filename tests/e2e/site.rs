@@ -195,13 +195,9 @@ impl Site {
     }
 
     fn remove_by_force(&self) {
-        for (kind, verb) in [
-            ("container", &["rm", "--force"][..]),
-            ("network", &["network", "rm"]),
-            ("volume", &["volume", "rm"]),
-        ] {
+        for kind in ["container", "network", "volume"] {
             for name in self.engine.of_site(kind, self.name) {
-                self.engine.attempt(&[verb, &[name.as_str()]].concat());
+                self.engine.remove_by_force(kind, &name);
             }
         }
     }

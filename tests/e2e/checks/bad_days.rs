@@ -144,7 +144,7 @@ struct Strangers {
 
 impl Drop for Strangers {
     fn drop(&mut self) {
-        engine().attempt(&["rm", "--force", &self.container]);
-        engine().attempt(&["volume", "rm", &self.volume]);
+        engine().remove_by_force("container", &self.container);
+        engine().remove_by_force("volume", &self.volume);
     }
 }

@@ -17,17 +17,11 @@ fn put_right(site: &Site) {
 pub fn removed(site: &Site) {
     let names = [site.odoo_container(), site.container("cron"), site.nginx_container()];
     for name in names.into_iter().chain([site.container("front"), site.container("postgres")]) {
-        remove(site, &name);
+        site.engine.remove_by_force("container", &name).ends(0);
         let status = site.status();
         assert!(status.to_string().contains("absent"), "{name} is gone, and status says {status}");
         put_right(site);
     }
-}
-
-/// Podman does not remove a container whose network others share, unless they go with it.
-fn remove(site: &Site, name: &str) {
-    let depend: &[&str] = if site.engine == Engine::Podman { &["--depend"] } else { &[] };
-    site.engine.call(&[&["rm", "--force"][..], depend, &[name]].concat());
 }
 
 pub fn altered(site: &Site) {
