@@ -21,6 +21,7 @@ use autoodoo::stack::spec::{
 };
 use futures_util::FutureExt;
 use futures_util::future::join;
+use sha2::{Digest, Sha256};
 
 const ABSENT: &str = "localhost/autoodoo-test-absent:1";
 
@@ -180,6 +181,103 @@ fn images() {
         let unreachable: ImageRef = "localhost:1/nothing:1".parse().unwrap();
         let failure = told(bench.engine.pull(&unreachable, &mut |_| {}).await);
         assert!(failure.ends_with("the registry cannot be reached"), "{failure}");
+    });
+}
+
+/// A registry with one image of one layer, `small:1`. Returns its port.
+fn registry() -> u16 {
+    let layer = std::iter::repeat_n(0, 1024 * 1024).collect::<Vec<u8>>();
+    let config = format!(
+        r#"{{"architecture":"{}","os":"linux","config":{{}},"rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
+        if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        digest(&layer),
+    );
+    let entry = |kind: &str, blob: &[u8]| {
+        format!(
+            r#"{{"mediaType":"application/vnd.docker.{kind}","size":{},"digest":"{}"}}"#,
+            blob.len(),
+            digest(blob)
+        )
+    };
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{},"layers":[{}]}}"#,
+        entry("container.image.v1+json", config.as_bytes()),
+        entry("image.rootfs.diff.tar", &layer),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let manifest = manifest.into_bytes();
+    let blobs = [layer, config.into_bytes(), manifest.clone()].map(|blob| (digest(&blob), blob));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            answer(stream, &manifest, &blobs);
+        }
+    });
+    port
+}
+
+const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// Answers one request and closes the connection.
+fn answer(mut stream: TcpStream, manifest: &[u8], blobs: &[(String, Vec<u8>)]) {
+    let mut request = [0; 8192];
+    let length = stream.read(&mut request).unwrap_or(0);
+    let request = String::from_utf8_lossy(&request[..length]).into_owned();
+    let path = request.split(' ').nth(1).unwrap_or_default();
+    let blob =
+        blobs.iter().find(|(digest, _)| path.ends_with(digest.as_str())).map(|(_, blob)| blob.as_slice());
+    let (status, body) = match (path, blob) {
+        ("/v2/", _) => ("200 OK", &b"{}"[..]),
+        (_, Some(blob)) => ("200 OK", blob),
+        (path, _) if path.ends_with("/manifests/1") => ("200 OK", manifest),
+        _ => (
+            "404 Not Found",
+            &br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#[..],
+        ),
+    };
+    let kind = if body == manifest { MANIFEST } else { "application/json" };
+    let _ = write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nDocker-Content-Digest: {}\r\n\
+         Connection: close\r\n\r\n",
+        body.len(),
+        digest(body),
+    );
+    if !request.starts_with("HEAD") {
+        let _ = stream.write_all(body);
+    }
+}
+
+#[test]
+fn pulling() {
+    on_engine("pull", async |bench| {
+        let registry = format!("127.0.0.1:{}", registry());
+        let image: ImageRef = format!("{registry}/small:1").parse().unwrap();
+        let mut seen = Vec::new();
+        let pulled = bench.engine.pull(&image, &mut |progress| seen.push(progress)).await;
+        if bench.kind == EngineKind::Podman {
+            // It wants TLS even from this machine, and says so within an answer that begins well.
+            assert!(told(pulled).starts_with(&format!("cannot pull the image `{image}`")));
+            return;
+        }
+        pulled.unwrap();
+        let found = bench.engine.image(image.as_str()).await.unwrap().expect("was pulled");
+        assert!(found.repo_digests[0].starts_with(&format!("{registry}/small@sha256:")), "{found:?}");
+        let last = seen.last().expect("progress was told");
+        assert_eq!((last.done_bytes, last.total_bytes), (1024 * 1024, 1024 * 1024));
+
+        let by_digest: ImageRef = found.repo_digests[0].parse().unwrap();
+        bench.engine.pull(&by_digest, &mut |_| {}).await.unwrap();
+        let absent: ImageRef = format!("{registry}/small:2").parse().unwrap();
+        let failure = told(bench.engine.pull(&absent, &mut |_| {}).await);
+        assert!(failure.ends_with("the registry has no such image, or wants a login"), "{failure}");
+        // The verbs have no removal of images.
+        let removed = Command::new("docker").args(["rmi", "--force", &found.id]).output().unwrap();
+        assert!(removed.status.success(), "{removed:?}");
     });
 }
 
@@ -763,7 +861,11 @@ fn exec_attached_closes_the_input_and_passes_the_code_on() {
 #[test]
 fn run_attached_starts_waits_and_passes_the_code_on() {
     on_engine("run", async |bench| {
-        for (what, script, code) in [("brief", "exit 5", 5), ("cat", "cat; echo wrong >&2; exit 6", 6)] {
+        for (what, script, code) in [
+            ("brief", "exit 5", 5),
+            ("longer", "sleep 1; exit 5", 5),
+            ("cat", "cat; echo wrong >&2; exit 6", 6),
+        ] {
             for auto_remove in [false, true] {
                 let spec = ContainerSpec { stdin: true, auto_remove, ..bench.spec(what, script) };
                 bench.engine.create(&spec).await.unwrap();

@@ -10,7 +10,9 @@ mod postgres;
 mod sql;
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::engine::{Engine, Exec, ExecOutput, LogQuery};
 use crate::event::{Event, Reporter};
