@@ -8,7 +8,7 @@ use crate::host::files;
 use crate::host::probe::Probe;
 use crate::name::ImageRef;
 use crate::observed::RunState;
-use crate::pins::{Pin, Pins};
+use crate::pins::Pin;
 use crate::stack::spec::{ContainerSpec, LABEL_CONFIG, LABEL_SITE_ID, MountSource, NetworkSpec};
 
 impl<E: Engine, P: Probe> Bench<'_, E, P> {
@@ -25,9 +25,10 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         self.engine.pull(image, &mut progress).await
     }
 
-    pub(super) async fn pin_images(&self, references: &[ImageRef]) -> Result<()> {
-        let mut pins = Pins::default();
-        for reference in references {
+    pub(super) async fn pin_images(&self, pin: &[ImageRef], keep: &[ImageRef]) -> Result<()> {
+        let mut pins = self.dir.pins()?;
+        pins.images.retain(|reference, _| keep.iter().any(|kept| kept.as_str() == reference));
+        for reference in pin {
             let image = self.engine.image(reference.as_str()).await?.ok_or_else(|| {
                 Failure::failed(format!("image {reference} was here a moment ago and is gone"))
             })?;

@@ -115,7 +115,7 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         use Action as A;
         match action {
             A::PullImage { image } => self.pull(image).await,
-            A::PinImages { pins } => self.pin_images(pins).await,
+            A::PinImages { pin, keep } => self.pin_images(pin, keep).await,
             A::RecordPhase { phase, generation } => self.record_phase(*phase, *generation),
             A::CreateNetwork(spec) => self.create_network(spec).await,
             A::RemoveNetwork { name } => self.engine.remove_network(name).await,

@@ -140,8 +140,7 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         Ok(())
     }
 
-    /// Until it has become Odoo, process 1 is the image's entrypoint, which has a child while it
-    /// waits for PostgreSQL.
+    /// Until it has become Odoo, process 1 is a shell that waits for PostgreSQL and has children too.
     async fn cron_runs(&self, container: &str) -> bool {
         let comm = self.exec(container, Exec::new(["cat", "/proc/1/comm"])).await.unwrap_or_default();
         let is_odoo = ["odoo", "python"].iter().any(|name| comm.stdout.starts_with(name));

@@ -40,13 +40,12 @@ pub async fn cmd_psql<A: Adapters>(context: &Context<'_, A>, args: &PsqlArgs) ->
 }
 
 pub async fn cmd_shell<A: Adapters>(context: &Context<'_, A>, args: &ShellArgs) -> Result<u8> {
-    let words = ["odoo", "shell"].map(str::to_owned).into_iter().chain(args.args.iter().cloned());
+    let words = std::iter::once("shell".to_owned()).chain(args.args.iter().cloned());
     run_odoo(context, words.collect()).await
 }
 
 pub async fn cmd_odoo<A: Adapters>(context: &Context<'_, A>, args: &OdooArgs) -> Result<u8> {
-    let words = std::iter::once("odoo".to_owned()).chain(args.args.iter().cloned());
-    run_odoo(context, words.collect()).await
+    run_odoo(context, args.args.clone()).await
 }
 
 /// Runs Odoo in a container of its own, beside those that serve, with the site's volumes, socket

@@ -7,7 +7,7 @@ use futures_util::future::{try_join, try_join_all, try_join3};
 
 use super::{Adapters, Context};
 use crate::engine::Engine;
-use crate::failure::{Context as _, Failure, Result};
+use crate::failure::{Failure, Result};
 use crate::host::files;
 use crate::host::lock::{Holder, SiteLock};
 use crate::host::secrets::Secrets;
@@ -53,16 +53,8 @@ pub fn load<A: Adapters>(context: &Context<'_, A>) -> Result<Loaded> {
         .hint("bring `state/` back from a copy of the site directory, or with `autoodoo restore`"));
     };
     let owner = Owner { site: site.name.to_string(), site_id: state.site_id.clone() };
-    let pins = load_pins(&dir)?;
+    let pins = dir.pins()?;
     Ok(Loaded { dir, site, owner, state, pins, secrets })
-}
-
-fn load_pins(dir: &SiteDir) -> Result<Pins> {
-    let path = dir.lock_file();
-    match files::read_optional(&path)? {
-        None => Ok(Pins::default()),
-        Some(bytes) => serde_json::from_slice(&bytes).context(format!("cannot read {}", path.display())),
-    }
 }
 
 impl Loaded {

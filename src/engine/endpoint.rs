@@ -309,9 +309,9 @@ mod tests {
         let around = Surroundings {
             docker_host: Some("unix:///var/run/docker.sock".into()),
             container_host: Some(" ".into()),
-            remembered: Some(endpoint("unix:///run/podman/podman.sock")),
             ..Surroundings::default()
         };
-        assert_eq!(tried("auto", &around), ["unix:///var/run/docker.sock", "unix:///run/podman/podman.sock"]);
+        assert_eq!(tried("docker", &around), ["unix:///var/run/docker.sock"]);
+        assert_eq!(tried("podman", &around), ["unix:///run/podman/podman.sock"]);
     }
 }

@@ -6,7 +6,8 @@ use super::files;
 use super::journal::Journal;
 use super::random::Random;
 use super::secrets::Secrets;
-use crate::failure::Result;
+use crate::failure::{Context, Result};
+use crate::pins::Pins;
 use crate::state::State;
 
 /// A site directory, by its absolute path. It need not exist yet.
@@ -88,6 +89,17 @@ impl SiteDir {
     pub fn save_state(&self, state: &State) -> Result<()> {
         files::ensure_dir(&self.state_dir(), 0o700)?;
         files::write_atomic(&self.state_file(), state.to_json().as_bytes(), 0o600)
+    }
+
+    /// What autoodoo.lock pins; nothing when there is no such file.
+    pub fn pins(&self) -> Result<Pins> {
+        let path = self.lock_file();
+        match files::read_optional(&path)? {
+            None => Ok(Pins::default()),
+            Some(bytes) => {
+                serde_json::from_slice(&bytes).context(format!("cannot understand {}", path.display()))
+            }
+        }
     }
 
     #[must_use]

@@ -25,8 +25,10 @@ pub enum Action {
     PullImage {
         image: ImageRef,
     },
+    /// Writes autoodoo.lock: these references are pinned to what they lead to now, those keep their pins.
     PinImages {
-        pins: Vec<ImageRef>,
+        pin: Vec<ImageRef>,
+        keep: Vec<ImageRef>,
     },
     RecordPhase {
         phase: Phase,

@@ -231,6 +231,13 @@ fn postgres(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
     sealed(spec, &[PG_HBA])
 }
 
+/// Starts Odoo once PostgreSQL accepts connections. The image's own entrypoint would wait too, but up
+/// to release 16 it hands the password of odoo.conf to Odoo as an argument, for every `ps` to see;
+/// and while it waits it ignores the signal to stop.
+const START_ODOO: &str = "trap 'exit 143' TERM INT; \
+     until pg_isready --quiet --host=/var/run/postgresql; do sleep 0.2; done; \
+     exec odoo \"$@\"";
+
 /// Odoo in one of its purposes. The configuration directory is named by the fingerprint, so that
 /// an old container that the engine restarts still finds the file it was made with.
 fn odoo(inputs: &Inputs<'_>, choice: &Choice, purpose: Purpose) -> OdooContainer {
@@ -249,6 +256,7 @@ fn odoo(inputs: &Inputs<'_>, choice: &Choice, purpose: Purpose) -> OdooContainer
         sizing: inputs.sizing.clone(),
     };
     let mut spec = ContainerSpec {
+        entrypoint: ["sh", "-c", START_ODOO, "odoo"].map(str::to_owned).to_vec(),
         mounts: vec![
             volume_mount(names::web_volume(&site.name, choice.generation), "/var/lib/odoo"),
             volume_mount(names::socket_volume(&site.name), SOCKET_DIRECTORY),

@@ -7,6 +7,7 @@
 //! - data volumes are created only while the site has no data yet.
 
 mod choose;
+mod database;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,7 +17,7 @@ use choose::choose;
 
 use super::guard;
 use super::matching::drift;
-use super::{Action, FirstUser, Hidden, OdooConfFile, Plan, Trust};
+use super::{Action, Hidden, OdooConfFile, Plan, Trust};
 use crate::failure::{Failure, Result};
 use crate::name::{ImageRef, Port};
 use crate::observed::{Container, Labelled, Observed, RunState};
@@ -184,11 +185,11 @@ impl<'a> Planner<'a> {
                 self.plan.push(Action::PullImage { image: image.clone() }, "it is not on this host");
             }
         }
-        let unpinned: Vec<_> =
-            images.into_iter().filter(|image| !self.situation.pins.covers(image, self.observed())).collect();
-        if !unpinned.is_empty() {
-            let pins = images.into_iter().cloned().collect();
-            self.plan.push(Action::PinImages { pins }, "so that a moved tag changes nothing by itself");
+        let (keep, pin): (Vec<_>, Vec<_>) =
+            images.into_iter().cloned().partition(|image| self.situation.pins.covers(image, self.observed()));
+        if !pin.is_empty() {
+            let cause = "so that a moved tag changes nothing by itself";
+            self.plan.push(Action::PinImages { pin, keep }, cause);
         }
     }
 
@@ -306,57 +307,6 @@ impl<'a> Planner<'a> {
             let helper = Box::new(helper);
             self.plan.push(Action::WriteOdooConf { files, helper }, "its settings are new");
         }
-    }
-
-    /// Makes the first database under a name of its own; it gets its real name when it is complete,
-    /// so that a database of that name is never half-made.
-    fn database(&mut self) {
-        if self.situation.state.phase == Phase::Ready {
-            return;
-        }
-        let site = self.site();
-        let postgres = self.stack.postgres.name.clone();
-        let unfinished = names::unfinished_database(&site.database);
-        let helper = stack::database_maker(&self.situation.inputs, &self.stack.command);
-        let maker = helper.name.clone();
-        let helper = Box::new(self.with_pinned_image(&helper));
-        let cause = "the site has no database yet";
-        let from = unfinished.clone();
-        let to = site.database.clone();
-        self.plan.push(Action::PrepareRole { container: postgres.clone() }, cause);
-        self.plan
-            .push(Action::CreateDatabase { container: postgres.clone(), name: unfinished.clone() }, cause);
-        self.plan.push(Action::CreateContainer(helper), "Odoo makes its own tables");
-        self.plan.push(Action::StartContainer { name: maker.clone() }, "it was just made");
-        self.plan.push(
-            Action::InstallBase {
-                container: maker.clone(),
-                database: unfinished.clone(),
-                release: site.odoo.release,
-                language: site.odoo.language.clone(),
-            },
-            cause,
-        );
-        self.plan.push(
-            Action::SetFirstUser {
-                container: maker.clone(),
-                database: unfinished,
-                user: FirstUser {
-                    login: site.odoo.admin_login.clone(),
-                    language: site.odoo.language.clone(),
-                    country: site.odoo.country.clone(),
-                    url: site.url(),
-                },
-            },
-            "the password must be nobody's guess",
-        );
-        let adopt = Action::AdoptFilestore { container: maker.clone(), from: from.clone(), to: to.clone() };
-        self.plan.push(adopt, "the database is complete");
-        let rename = Action::RenameDatabase { container: postgres, from, to };
-        self.plan.push(rename, "the database is complete");
-        self.plan.push(retire(&maker, 0), "it has done its work");
-        let ready = Action::RecordPhase { phase: Phase::Ready, generation: self.situation.state.generation };
-        self.plan.push(ready, "from now on its data is never made anew");
     }
 
     /// Returns the container that must go once nginx points elsewhere.

@@ -161,8 +161,13 @@ impl World {
         })
     }
 
+    /// The plan's text; fingerprints, which change with every detail, by what they stand for.
     fn plan(&self) -> String {
-        self.with(up).unwrap().to_string()
+        let stack = self.with(target).unwrap();
+        let text = self.with(up).unwrap().to_string();
+        [(&stack.odoo, "(http)"), (&stack.cron, "(cron)"), (&stack.command, "(command)")]
+            .into_iter()
+            .fold(text, |text, (container, purpose)| text.replace(&conf_name(container), purpose))
     }
 
     fn refusal(&self) -> Failure {
