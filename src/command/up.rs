@@ -76,6 +76,7 @@ pub fn with_situation<A: Adapters, T>(
         routed: &context.adapters.machine().routed,
         port_holders: &port_holders,
         wait_seconds,
+        settled: loaded.dir.journal().is_settled()?,
     })
 }
 

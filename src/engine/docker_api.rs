@@ -299,6 +299,10 @@ impl Engine for DockerApi {
     }
 
     async fn stop(&self, container: &str, grace: u32) -> Result<()> {
+        if self.info.kind == EngineKind::Podman {
+            // Podman refuses to stop what is paused. That it is not paused is the usual answer.
+            let _ = self.ordinary.unpause_container(&segment(container)).await;
+        }
         let grace = i32::try_from(grace).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::new().t(grace).build();
         let stopped = self.unhurried.stop_container(&segment(container), Some(options)).await;

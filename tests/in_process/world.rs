@@ -217,6 +217,7 @@ fn play(container: &str, exec: &Exec, databases: &Databases, root: &Path) -> Exe
     let stdout = match words.as_slice() {
         ["psql", ..] => databases.run(&stdin),
         ["odoo", "shell", ..] => "autoodoo: the first user is set\n".to_owned(),
+        ["cat", "/proc/1/comm"] => "odoo\n".to_owned(),
         ["cat", "/proc/1/task/1/children"] => children(container),
         ["sh", "-c", script, "sh", directories @ ..] if script.contains("chown odoo") => {
             give_away(root, directories);

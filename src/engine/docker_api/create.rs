@@ -315,7 +315,7 @@ mod tests {
     fn two_addresses_on_one_port() {
         let mut ports = spec().ports;
         ports.push(PublishedPort { host_port: "8081".parse().unwrap(), ..ports[0] });
-        assert_eq!(port_bindings(&ports)["80/tcp"].as_ref().unwrap().len(), 2);
+        assert_eq!(port_bindings(&ports, EngineKind::Docker)["80/tcp"].as_ref().unwrap().len(), 2);
     }
 
     #[test]
