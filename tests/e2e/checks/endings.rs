@@ -4,13 +4,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::checks::design::tell_no_secret;
 use crate::http::Browser;
 use crate::process::{Started, until};
 use crate::site::{Recipe, Site};
 
 /// The first `up`, and meanwhile a second one, which is sent away.
 pub fn comes_up_alone(site: &Site) {
-    assert!(site.run(&["up", "--dry-run"]).ends(0).says("create database").succeeded());
+    let plan = site.run(&["up", "--dry-run"]).ends(0).says("create database").text();
+    let json = site.run(&["--json", "up", "--dry-run"]).ends(0).says("\"planned\"").text();
+    tell_no_secret(site, &[("the plan".to_owned(), plan), ("the plan in JSON".to_owned(), json)]);
     assert_eq!(site.things(), Vec::<String>::new(), "a dry run made something");
     let mut first = site.start(&["up"]);
     until("the first up takes the site", 20, || {
