@@ -21,11 +21,6 @@ pub fn no_engine() {
         run(command).ends(4).says("/run/e2e-nobody.sock");
     }
     let mut command = program(site.dir());
-    command.env("DOCKER_HOST", "unix:///run/e2e-variable.sock").args(["--engine", "auto", "up", "--dry-run"]);
-    command.env("CONTAINER_HOST", "unix:///run/e2e-variable.sock");
-    // Other engines of this machine may answer instead; a remote one must not be asked.
-    run(command);
-    let mut command = program(site.dir());
     command.env("DOCKER_HOST", "ssh://root@odoo.example.com").args(["--engine", "docker", "up"]);
     run(command).ends(2).says("DOCKER_HOST");
     let mut command = program(site.dir());

@@ -15,11 +15,14 @@ fn put_right(site: &Site) {
 }
 
 pub fn removed(site: &Site) {
-    let names = [site.odoo_container(), site.container("cron"), site.nginx_container()];
-    for name in names.into_iter().chain([site.container("front"), site.container("postgres")]) {
-        site.engine.remove_by_force("container", &name).ends(0);
-        let status = site.status();
-        assert!(status.to_string().contains("absent"), "{name} is gone, and status says {status}");
+    let (cron, nginx) = (site.container("cron"), site.nginx_container());
+    let together = [vec![site.odoo_container()], vec![cron, nginx], vec![site.container("front")]];
+    for names in together.into_iter().chain([vec![site.container("postgres")]]) {
+        for name in &names {
+            site.engine.remove_by_force("container", name).ends(0);
+        }
+        let status = site.status().to_string();
+        assert!(status.contains("absent"), "{names:?} is gone, and status says {status}");
         put_right(site);
     }
 }

@@ -2,13 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
+use crate::checks::design::tell_no_secret;
 use crate::http::Browser;
 use crate::process::{Started, until};
 use crate::site::{Recipe, Site};
 
 /// The first `up`, and meanwhile a second one, which is sent away.
 pub fn comes_up_alone(site: &Site) {
-    assert!(site.run(&["up", "--dry-run"]).ends(0).says("create database").succeeded());
+    let plan = site.run(&["up", "--dry-run"]).ends(0).says("create database").text();
+    let json = site.run(&["--json", "up", "--dry-run"]).ends(0).says("\"planned\"").text();
+    tell_no_secret(site, &[("the plan".to_owned(), plan), ("the plan in JSON".to_owned(), json)]);
     assert_eq!(site.things(), Vec::<String>::new(), "a dry run made something");
     let mut first = site.start(&["up"]);
     until("the first up takes the site", 20, || {
@@ -36,35 +41,44 @@ impl Seeded {
     }
 }
 
-const KILLS: usize = 8;
+/// How many steps each run may do before it is killed: at least, and less than. Together they reach
+/// all of it: volumes and PostgreSQL, the making of the database, its completion (after which that
+/// is redone), Odoo, the proxy and cron.
+const SPANS: [(u64, u64); 9] = [(1, 5), (1, 5), (2, 7), (2, 7), (4, 7), (7, 11), (13, 20), (1, 6), (1, 6)];
 
-/// Kills at points that are spread over the whole course: after so many steps, and a moment more.
+/// Interrupts the first `up`, then kills it again and again, each time some steps and a moment
+/// later; at the end it must come up as if nothing had been.
 pub fn comes_up_killed(site: &Site) {
     let mut seeded = Seeded(2_026);
-    let interrupted = cut_off(site, "INT", Duration::from_millis(1_500)).expect("it takes longer than that");
+    let interrupted = cut_off(site, "INT", 4, Duration::ZERO).expect("it has more steps than that");
     interrupted.finish().ends(1).says("interrupted during").says("the same command goes on");
-    let mut killed = 0;
-    for number in 0..KILLS as u64 {
-        let moment = Duration::from_millis(200 + seeded.below(1_000 + 1_200 * number));
-        let Some(run) = cut_off(site, "KILL", moment) else { break };
+    let mut killed = Vec::new();
+    for (least, end) in SPANS {
+        let (steps, moment) = (least + seeded.below(end - least), Duration::from_millis(seeded.below(400)));
+        let Some(run) = cut_off(site, "KILL", steps, moment) else { break };
         assert_eq!(run.finish().code, None);
-        killed += 1;
+        killed.push(last_step(site));
     }
     let last = site.up();
-    eprintln!("           {killed} kills and an interruption survived");
-    assert!(killed > 3, "too few kills to tell");
-    last.says("was cut off").says("is up");
+    eprintln!("           killed during: {}", killed.join("; "));
+    assert!(killed.len() >= 7, "too few kills to tell");
+    last.says("is up");
     no_orphans(site);
 }
 
-/// Starts `up` and sends it a signal after a while; `None` when it had ended by then.
-fn cut_off(site: &Site, signal: &str, after: Duration) -> Option<Started> {
+/// Starts `up` and sends it a signal a moment after so many steps have begun; `None` when it had
+/// ended by then.
+fn cut_off(site: &Site, signal: &str, steps: u64, moment: Duration) -> Option<Started> {
+    let before = journal(site).len();
     let mut up = site.start(&["up"]);
-    let moment = Instant::now() + after;
-    let ended = until("the moment", 60, || match (up.has_ended(), Instant::now() >= moment) {
-        (true, _) => Some(true),
-        (false, true) => Some(false),
-        (false, false) => None,
+    let mut then = None;
+    let ended = until("the moment to cut off", 300, || {
+        let begun = journal(site)[before..].matches("\"step-begin\"").count() as u64;
+        if begun >= steps && then.is_none() {
+            then = Some(Instant::now() + moment);
+        }
+        let due = then.is_some_and(|then| Instant::now() >= then);
+        if up.has_ended() { Some(true) } else { due.then_some(false) }
     });
     if ended {
         up.finish().ends(0);
@@ -72,6 +86,21 @@ fn cut_off(site: &Site, signal: &str, after: Duration) -> Option<Started> {
     }
     up.signal(signal);
     Some(up)
+}
+
+fn journal(site: &Site) -> String {
+    std::fs::read_to_string(site.path("state/journal.jsonl")).unwrap_or_default()
+}
+
+/// In words, the step in which the last run was.
+fn last_step(site: &Site) -> String {
+    let text = journal(site);
+    let records: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let steps = records.iter().rfind(|record| record["record"] == "begin").map(|record| &record["steps"]);
+    let last = records.iter().rfind(|record| record["record"] == "step-begin");
+    let number = last.and_then(|record| record["number"].as_u64()).unwrap_or(1);
+    let index = usize::try_from(number - 1).expect("a small number");
+    steps.and_then(|steps| steps[index].as_str()).unwrap_or("nothing").to_owned()
 }
 
 fn no_orphans(site: &Site) {
