@@ -1,5 +1,6 @@
 //! The command line: types and help texts only.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -14,7 +15,7 @@ use crate::stack::spec::Role;
 /// 4 no engine; 5 another operation holds the site; 6 health gate failed, previous state is back;
 /// 7 a verification failed.
 #[derive(Debug, Parser)]
-#[command(name = "autoodoo", version, propagate_version = true)]
+#[command(name = "autoodoo", version)]
 pub struct Cli {
     #[command(flatten)]
     pub global: GlobalArgs,
@@ -23,6 +24,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct GlobalArgs {
     /// The site directory, which holds autoodoo.yaml
     #[arg(short = 'C', long, global = true, value_name = "DIR", default_value = ".")]
@@ -177,9 +179,66 @@ impl Service {
     }
 }
 
+/// Commands whose arguments belong to another program.
+const PASSING_ON: [&str; 3] = ["psql", "shell", "odoo"];
+/// Our own flags that may stand between such a command and its arguments.
+const OWN_FLAGS: [&str; 3] = ["--superuser", "--help", "-h"];
+/// Our own flags before a command that take a value in a word of its own.
+const WITH_VALUE: [&str; 3] = ["-C", "--site-dir", "--engine"];
+
+/// The same command line with `--` before arguments that are passed on: `psql -v x=1` means psql's
+/// `-v`, not ours.
+#[must_use]
+pub fn with_separator(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let is = |word: &OsString, known: &[&str]| known.iter().any(|known| word == known);
+    let mut at = 1;
+    while let Some(word) = args.get(at).filter(|word| word.as_encoded_bytes().starts_with(b"-")) {
+        at += if is(word, &WITH_VALUE) { 2 } else { 1 };
+    }
+    if args.get(at).is_some_and(|word| is(word, &PASSING_ON)) {
+        at += 1;
+        while args.get(at).is_some_and(|word| is(word, &OWN_FLAGS)) {
+            at += 1;
+        }
+        if args.get(at).is_some_and(|word| word != "--") {
+            args.insert(at, "--".into());
+        }
+    }
+    args
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arguments_of_other_programs_are_left_alone() {
+        let cases = [
+            ("autoodoo psql -v x=1", "autoodoo psql -- -v x=1"),
+            ("autoodoo -C psql psql --superuser -q", "autoodoo -C psql psql --superuser -- -q"),
+            ("autoodoo --json odoo --version", "autoodoo --json odoo -- --version"),
+            ("autoodoo odoo -- --help", "autoodoo odoo -- --help"),
+            ("autoodoo odoo --help", "autoodoo odoo --help"),
+            ("autoodoo shell", "autoodoo shell"),
+            ("autoodoo logs -f odoo", "autoodoo logs -f odoo"),
+            ("autoodoo -C", "autoodoo -C"),
+            ("autoodoo", "autoodoo"),
+        ];
+        for (typed, expected) in cases {
+            let words = with_separator(typed.split(' ').map(OsString::from));
+            let expected: Vec<OsString> = expected.split(' ').map(OsString::from).collect();
+            assert_eq!(words, expected, "{typed}");
+        }
+    }
+
+    #[test]
+    fn passed_on_arguments_arrive() {
+        let line = with_separator("autoodoo psql --superuser -v x=1 -c y".split(' ').map(OsString::from));
+        let Command::Psql(args) = Cli::try_parse_from(line).unwrap().command else { panic!("psql") };
+        assert!(args.superuser);
+        assert_eq!(args.args, ["-v", "x=1", "-c", "y"]);
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

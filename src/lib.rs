@@ -48,7 +48,7 @@ pub async fn run<A: Adapters>(
     adapters: &A,
     mut output: Output,
 ) -> u8 {
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match Cli::try_parse_from(cli::with_separator(args)) {
         Ok(cli) => cli,
         Err(error) => return ui::command_line(&mut output.data, &mut output.talk, &error),
     };

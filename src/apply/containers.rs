@@ -1,6 +1,6 @@
 //! Steps on images and containers.
 
-use super::Bench;
+use super::{AFTERMATH, Bench, POLL};
 use crate::engine::{Engine, PullProgress};
 use crate::event::{Event, Unit};
 use crate::failure::{Context, Failure, Result};
@@ -9,7 +9,7 @@ use crate::host::probe::Probe;
 use crate::name::ImageRef;
 use crate::observed::RunState;
 use crate::pins::{Pin, Pins};
-use crate::stack::spec::{ContainerSpec, MountSource};
+use crate::stack::spec::{ContainerSpec, LABEL_CONFIG, LABEL_SITE_ID, MountSource, NetworkSpec};
 
 impl<E: Engine, P: Probe> Bench<'_, E, P> {
     pub(super) async fn pull(&self, image: &ImageRef) -> Result<()> {
@@ -49,7 +49,38 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
                 files::ensure_dir(path, mode)?;
             }
         }
-        self.engine.create(&spec).await.map(drop)
+        let Err(failure) = self.engine.create(&spec).await else { return Ok(()) };
+        let appears = self.appears(async || {
+            let found = self.engine.inspect(&spec.name).await.ok().flatten();
+            found.is_some_and(|container| {
+                [LABEL_SITE_ID, LABEL_CONFIG]
+                    .iter()
+                    .all(|key| container.labels.get(*key) == spec.labels.get(*key))
+            })
+        });
+        if appears.await { Ok(()) } else { Err(failure) }
+    }
+
+    pub(super) async fn create_network(&self, spec: &NetworkSpec) -> Result<()> {
+        let Err(failure) = self.engine.create_network(spec).await else { return Ok(()) };
+        let appears = self.appears(async || {
+            let networks = self.engine.networks().await.unwrap_or_default();
+            networks.iter().any(|network| network.name == spec.name && network.labels == spec.labels)
+        });
+        if appears.await { Ok(()) } else { Err(failure) }
+    }
+
+    /// What cannot be made may be in the making: an engine finishes a request whose client was
+    /// killed, and until then it shows nothing and yet refuses a second one.
+    async fn appears(&self, mut there: impl AsyncFnMut() -> bool) -> bool {
+        let deadline = tokio::time::Instant::now() + AFTERMATH;
+        while tokio::time::Instant::now() < deadline {
+            if there().await {
+                return true;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        false
     }
 
     /// Its restart policy goes first, so that an engine restart in between does not bring it back;

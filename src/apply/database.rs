@@ -50,14 +50,14 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             argv.push("--without-demo=all"); // from 19 demo data is off unless asked for
         }
         let output = self.odoo(container, Exec::new(argv)).await?;
-        succeeded(output, "Odoo could not install its base modules")
+        succeeded(&output, "Odoo could not install its base modules")
     }
 
     /// Files of an earlier attempt under this name.
     async fn forget_filestore(&self, container: &str, database: &str) -> Result<()> {
         let directory = format!("{FILESTORE}/{database}");
         let output = self.exec(container, Exec::new(["rm", "-rf", "--", &directory])).await?;
-        succeeded(output, "cannot remove the files of an earlier attempt")
+        succeeded(&output, "cannot remove the files of an earlier attempt")
     }
 
     pub(super) async fn set_first_user(
@@ -70,7 +70,7 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         let exec = Exec::new(["odoo", "shell", "--database", database]).stdin(script);
         let output = self.odoo(container, exec).await?;
         let done = output.stdout.contains(FIRST_USER_SET);
-        succeeded(output, "Odoo could not set the first user")?;
+        succeeded(&output, "Odoo could not set the first user")?;
         if done { Ok(()) } else { Err(Failure::failed("Odoo's shell ended before the first user was set")) }
     }
 
@@ -79,7 +79,7 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
                       [ ! -e \"$3\" ] || mv -- \"$3\" \"$4\" || exit 1; mv -- \"$2\" \"$3\"";
         let argv = ["sh", "-c", script, "sh", FILESTORE, from, to.as_str(), &self.aside(to)];
         let output = self.exec(container, Exec::new(argv)).await?;
-        succeeded(output, "cannot rename the filestore")
+        succeeded(&output, "cannot rename the filestore")
     }
 
     /// Runs an Odoo command and reports the modules that it loads.
@@ -102,7 +102,7 @@ fn loading(line: &str) -> Option<(&str, u64, u64)> {
     Some((module, done.parse().ok()?, rest.split_once(')')?.0.parse().ok()?))
 }
 
-fn succeeded(output: ExecOutput, otherwise: &str) -> Result<()> {
+fn succeeded(output: &ExecOutput, otherwise: &str) -> Result<()> {
     if output.exit_code == 0 {
         return Ok(());
     }

@@ -10,7 +10,9 @@ mod postgres;
 mod sql;
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::engine::{Engine, Exec, ExecOutput, LogQuery};
 use crate::event::{Event, Reporter};
@@ -25,6 +27,10 @@ use crate::state::State;
 
 /// Milliseconds between two questions while something is waited for.
 const POLL: Duration = Duration::from_millis(100);
+/// How long a step may go on once the user wants to stop.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
+/// How long the engine may go on with a request of a run that was killed.
+const AFTERMATH: Duration = Duration::from_secs(5);
 /// Log lines shown when a container fails.
 const LAST_LINES: u32 = 20;
 
@@ -53,9 +59,16 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         let mut interrupted = std::pin::pin!(interrupted);
         for (number, step) in (1..).zip(&plan.steps) {
             journal.step_begin(self.clock.now(), number)?;
-            let done = tokio::select! {
-                done = self.step(number, plan.steps.len(), step) => done,
-                () = &mut interrupted => Err(interruption(step)),
+            let done = {
+                let mut running = std::pin::pin!(self.step(number, plan.steps.len(), step));
+                tokio::select! {
+                    done = &mut running => done,
+                    () = &mut interrupted => {
+                        // A request that the engine has begun is better seen through.
+                        let _ = tokio::time::timeout(LAST_MOMENT, running).await;
+                        Err(interruption(step))
+                    }
+                }
             };
             if let Err(failure) = done {
                 journal.end(self.clock.now(), Outcome::Failed)?;
@@ -97,13 +110,14 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         failure
     }
 
-    async fn perform(&mut self, action: &Action) -> Result<()> {
+    /// Does one action and writes nothing to the journal.
+    pub async fn perform(&mut self, action: &Action) -> Result<()> {
         use Action as A;
         match action {
             A::PullImage { image } => self.pull(image).await,
             A::PinImages { pins } => self.pin_images(pins).await,
             A::RecordPhase { phase, generation } => self.record_phase(*phase, *generation),
-            A::CreateNetwork(spec) => self.engine.create_network(spec).await,
+            A::CreateNetwork(spec) => self.create_network(spec).await,
             A::RemoveNetwork { name } => self.engine.remove_network(name).await,
             A::CreateVolume(spec) => self.engine.create_volume(spec).await,
             A::RemoveVolume { name } => self.engine.remove_volume(name).await,

@@ -45,7 +45,13 @@ pub async fn cmd_logs<A: Adapters>(context: &Context<'_, A>, args: &LogsArgs) ->
         };
         engine.logs(&container.id, &query, &mut show).await
     });
-    try_join_all(readers).await.map(drop)
+    if args.follow {
+        return try_join_all(readers).await.map(drop);
+    }
+    for reader in readers {
+        reader.await?;
+    }
+    Ok(())
 }
 
 fn service_word(service: Service) -> &'static str {

@@ -1,5 +1,7 @@
 //! `psql`, `shell` and `odoo`: a person at the site's own tools. Exit codes are passed on.
 
+use std::time::Duration;
+
 use super::site::{Loaded, load};
 use super::up::with_situation;
 use super::{Adapters, Context};
@@ -13,6 +15,10 @@ use crate::stack::names;
 use crate::stack::spec::{ContainerSpec, MountSource, Restart};
 use crate::state::Phase;
 
+const REMOVAL_POLL: Duration = Duration::from_millis(20);
+/// Ten seconds in all.
+const REMOVAL_POLLS: u32 = 500;
+
 pub async fn cmd_psql<A: Adapters>(context: &Context<'_, A>, args: &PsqlArgs) -> Result<u8> {
     let loaded = load(context)?;
     has_data(&loaded)?;
@@ -21,10 +27,10 @@ pub async fn cmd_psql<A: Adapters>(context: &Context<'_, A>, args: &PsqlArgs) ->
     if engine.inspect(&container).await?.is_none() {
         return Err(Failure::failed("PostgreSQL is not running").hint("start the site with `autoodoo up`"));
     }
-    let mut argv = ["psql", "--username=postgres", "--dbname"].map(str::to_owned).to_vec();
-    argv.push(loaded.site.database.to_string());
-    argv.extend(args.args.iter().cloned());
-    let mut exec = Exec::new(argv).user("postgres");
+    let mut words = ["psql", "--username=postgres", "--dbname"].map(str::to_owned).to_vec();
+    words.push(loaded.site.database.to_string());
+    words.extend(args.args.iter().cloned());
+    let mut exec = Exec::new(words).user("postgres");
     if !args.superuser {
         // What is made by hand must belong to Odoo, or Odoo could not use it.
         exec = exec.env("PGOPTIONS", &format!("-c role={DATABASE_ROLE}"));
@@ -53,7 +59,19 @@ async fn run_odoo<A: Adapters>(context: &Context<'_, A>, command: Vec<String>) -
     let tty = spec.tty;
     let id = engine.create(&spec).await?;
     let code = engine.run_attached(&id, tty).await?;
+    gone(&engine, &id).await?;
     Ok(exit_code(code))
+}
+
+/// The engine removes the container by itself, some moments after it has ended.
+async fn gone<E: Engine>(engine: &E, id: &str) -> Result<()> {
+    for _ in 0..REMOVAL_POLLS {
+        if engine.inspect(id).await?.is_none() {
+            return Ok(());
+        }
+        tokio::time::sleep(REMOVAL_POLL).await;
+    }
+    engine.remove(id).await
 }
 
 async fn session<A: Adapters>(

@@ -5,7 +5,7 @@ use super::{Adapters, Context};
 use crate::apply::Bench;
 use crate::event::Reporter;
 use crate::failure::Result;
-use crate::plan::Plan;
+use crate::plan::{Action, Plan};
 
 /// Applies the plan and keeps the state that it leaves, also when it fails.
 pub async fn apply<A: Adapters>(
@@ -22,7 +22,29 @@ pub async fn apply<A: Adapters>(
         return Ok(());
     }
     super::up::remember_engine(loaded, engine).await?;
-    let mut bench = Bench {
+    let mut bench = bench(context, loaded, engine, operation);
+    let outcome = bench.apply(plan, context.adapters.interrupted()).await;
+    loaded.state = bench.state;
+    outcome
+}
+
+/// Asks the site for its login page without changing anything.
+pub async fn check<A: Adapters>(
+    context: &Context<'_, A>,
+    loaded: &Loaded,
+    engine: &A::Engine,
+    question: &Action,
+) -> Result<()> {
+    bench(context, loaded, engine, "check").perform(question).await
+}
+
+fn bench<'a, A: Adapters>(
+    context: &Context<'a, A>,
+    loaded: &'a Loaded,
+    engine: &'a A::Engine,
+    operation: &'a str,
+) -> Bench<'a, A::Engine, A::Probe> {
+    Bench {
         engine,
         probe: context.adapters.probe(),
         dir: &loaded.dir,
@@ -31,10 +53,7 @@ pub async fn apply<A: Adapters>(
         reporter: context.ui,
         operation,
         state: loaded.state.clone(),
-    };
-    let outcome = bench.apply(plan, context.adapters.interrupted()).await;
-    loaded.state = bench.state;
-    outcome
+    }
 }
 
 /// Says when the last operation was cut off. What it left is put right by the plan, which starts

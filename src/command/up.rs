@@ -34,6 +34,10 @@ pub async fn converge<A: Adapters>(
 ) -> Result<()> {
     run::after_interruption(context, loaded)?;
     let plan = plan(context, loaded, engine, wait_seconds).await?;
+    if plan.is_empty() {
+        // Nothing to change is not yet a site that answers.
+        return run::check(context, loaded, engine, &up::probe(&loaded.site)).await;
+    }
     run::apply(context, loaded, engine, &plan, operation).await
 }
 
@@ -72,6 +76,7 @@ pub fn with_situation<A: Adapters, T>(
         routed: &context.adapters.machine().routed,
         port_holders: &port_holders,
         wait_seconds,
+        settled: loaded.dir.journal().is_settled()?,
     })
 }
 

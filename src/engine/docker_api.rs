@@ -24,14 +24,14 @@ use bollard::query_parameters::{
     RemoveContainerOptionsBuilder, RemoveVolumeOptions, StartContainerOptions, StopContainerOptionsBuilder,
 };
 use bytes::Bytes;
-use futures_util::future::try_join;
-use futures_util::{StreamExt, TryFutureExt};
-use hyper::Method;
+use futures_util::StreamExt;
+use hyper::body::Incoming;
+use hyper::{Method, Response};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use self::fault::{failure, has_status, is_absent};
-use self::wire::Wire;
+use self::wire::{ORDINARY, Wire};
 use super::endpoint::Candidates;
 use super::{Engine, Exec, ExecOutput, LogQuery, PullProgress, Stream};
 use crate::failure::{Context, Failure, Result};
@@ -42,7 +42,8 @@ use crate::stack::spec::{ContainerSpec, MountSource, NetworkSpec, Restart, Volum
 /// Seconds for requests that end when something else does: a pull, a stop, a log that is followed.
 /// bollard wants a number; this one is 136 years.
 const UNHURRIED: u64 = u32::MAX as u64;
-const ORDINARY: u64 = 120;
+/// Between two looks at something that changes by itself.
+const BREATH: Duration = Duration::from_millis(20);
 
 /// A connection to an engine that has answered.
 pub struct DockerApi {
@@ -61,34 +62,53 @@ impl DockerApi {
         let (info, wire) = connect::first(candidates).await?;
         let address = Some("http://localhost");
         let version = bollard::API_DEFAULT_VERSION;
-        let client = Docker::connect_with_custom_transport(wire.transport(), address, ORDINARY, version)
-            .map_err(|error| failure("cannot talk to the container engine", error))?;
+        let client =
+            Docker::connect_with_custom_transport(wire.transport(), address, ORDINARY.as_secs(), version)
+                .map_err(|error| failure("cannot talk to the container engine", error))?;
         let unhurried = client.clone().with_timeout(Duration::from_secs(UNHURRIED));
         Ok(DockerApi { info, wire, ordinary: client, unhurried })
     }
 
+    /// Reads one JSON value. Podman answers with an error when a container ends while it is being
+    /// described, even if it is one of many; so an internal error is asked about again.
+    async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        for _ in 0..4 {
+            match self.wire.get(path).await {
+                Err(error) if has_status(&error, 500) => tokio::time::sleep(BREATH).await,
+                answer => return answer,
+            }
+        }
+        self.wire.get(path).await
+    }
+
     /// `None` when the engine knows no such thing.
     async fn find<T: DeserializeOwned>(&self, path: &str, doing: &str) -> Result<Option<T>> {
-        match self.wire.get(path).await {
+        match self.read(path).await {
             Ok(found) => Ok(Some(found)),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(failure(doing, error)),
         }
     }
 
-    /// Engines make a missing volume when a container wants it. An empty volume in the place of a
-    /// lost one would look like a new, empty site.
-    async fn require_volumes(&self, spec: &ContainerSpec) -> Result<()> {
+    /// What a container mounts must be there. Engines make a missing volume, and Podman a missing
+    /// directory too; an empty volume in the place of a lost one would look like a new, empty site.
+    async fn require_sources(&self, spec: &ContainerSpec) -> Result<()> {
         for mount in &spec.mounts {
-            let MountSource::Volume(name) = &mount.source else { continue };
-            let path = format!("/volumes/{}", segment(name));
-            if self.find::<serde::de::IgnoredAny>(&path, "cannot look for a volume").await?.is_none() {
-                let message =
-                    format!("cannot create the container `{}`: there is no volume `{name}`", spec.name);
-                return Err(Failure::failed(message));
-            }
+            let missing = match &mount.source {
+                MountSource::Volume(name) if !self.has_volume(name).await? => format!("volume `{name}`"),
+                MountSource::Directory(path) if !path.is_dir() => format!("directory `{}`", path.display()),
+                _ => continue,
+            };
+            let message = format!("cannot create the container `{}`: there is no {missing}", spec.name);
+            return Err(Failure::failed(message));
         }
         Ok(())
+    }
+
+    async fn has_volume(&self, name: &str) -> Result<bool> {
+        let path = format!("/volumes/{}", segment(name));
+        let found = self.find::<IgnoredAny>(&path, &format!("cannot look for the volume `{name}`")).await?;
+        Ok(found.is_some())
     }
 
     /// Whether `update` can change a restart policy; Podman can since 5.1.
@@ -121,63 +141,59 @@ impl DockerApi {
 
     /// Waits for a container's end.
     async fn exit_code(&self, container: &str) -> Result<i64, Error> {
-        let name = segment(container);
         match self.info.kind {
             EngineKind::Docker => {
-                let begun = self.wire.begin(&format!("/containers/{name}/wait")).await?;
-                docker_exit_code(begun).await
+                let waited: Waited = Wire::finish(self.begin_wait(container, "").await?).await?;
+                Ok(waited.status_code)
             }
             // Podman's Docker-like `wait` looks four times a second; its own can be told how often.
             EngineKind::Podman => {
-                let path = format!("/containers/{name}/wait?interval=20ms");
+                let path = format!("/containers/{}/wait?interval=50ms", segment(container));
                 Wire::finish(self.wire.libpod().begin(&path).await?).await
             }
         }
     }
 
-    /// Starts a container; the future then gives its exit code, even if the engine removes it.
-    ///
-    /// Docker must be asked before the start, or a short-lived container is gone already. Podman
-    /// must be asked after it: before 5 its `next-exit` misses a container that ends within a
-    /// quarter of a second. It remembers the exit codes of removed containers.
-    async fn start_watched(
-        &self,
-        container: &str,
-    ) -> Result<impl Future<Output = Result<i64, Error>>, Error> {
-        let path = format!("/containers/{}/wait?condition=next-exit", segment(container));
-        let begun = match self.info.kind {
-            EngineKind::Docker => Some(self.wire.begin(&path).await?),
-            EngineKind::Podman => None,
-        };
-        self.ordinary.start_container(&segment(container), None::<StartContainerOptions>).await?;
-        Ok(async move {
-            match begun {
-                Some(begun) => docker_exit_code(begun).await,
-                None => self.exit_code(container).await,
-            }
-        })
+    /// A wait that the engine answers now and finishes when the container has ended.
+    async fn begin_wait(&self, container: &str, query: &str) -> Result<Response<Incoming>, Error> {
+        self.wire.begin(&format!("/containers/{}/wait{query}", segment(container))).await
+    }
+
+    /// Asks for the exit code of a container that is about to be started, where that is needed: Docker
+    /// must be asked before the start, or a short-lived container is gone already. Podman before 5
+    /// misses the end of a short-lived one when asked before, and is slow enough to be asked after.
+    async fn watch(&self, container: &str) -> Result<Option<Response<Incoming>>, Error> {
+        match self.info.kind {
+            EngineKind::Docker => self.begin_wait(container, "?condition=next-exit").await.map(Some),
+            EngineKind::Podman => Ok(None),
+        }
+    }
+
+    /// The exit code of a container whose output has just ended.
+    async fn watched(&self, container: &str, watch: Option<Response<Incoming>>) -> Result<i64, Error> {
+        match watch {
+            Some(waiting) => Wire::finish::<Waited>(waiting).await.map(|waited| waited.status_code),
+            None => self.exit_code(container).await,
+        }
     }
 
     /// Waits until a container whose removal has begun is gone.
     async fn gone(&self, container: &str) -> Result<()> {
-        for _ in 0..600 {
+        for _ in 0..1500 {
             if self.inspect(container).await?.is_none() {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(BREATH).await;
         }
         Err(Failure::failed(format!("the removal of the container `{container}` does not end")))
     }
 }
 
-/// The end of Docker's `wait`.
-async fn docker_exit_code(begun: hyper::Response<hyper::body::Incoming>) -> Result<i64, Error> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Waited {
-        status_code: i64,
-    }
-    Wire::finish::<Waited>(begun).await.map(|waited| waited.status_code)
+/// The answer to Docker's `wait`, which Podman gives too.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Waited {
+    status_code: i64,
 }
 
 /// A name or reference as part of a path.
@@ -216,7 +232,7 @@ impl Engine for DockerApi {
 
     async fn networks(&self) -> Result<Vec<Network>> {
         let list: Vec<observe::ApiNetwork> =
-            self.wire.get("/networks").await.map_err(|error| failure("cannot list the networks", error))?;
+            self.read("/networks").await.map_err(|error| failure("cannot list the networks", error))?;
         Ok(list.into_iter().map(Network::from).collect())
     }
 
@@ -233,7 +249,7 @@ impl Engine for DockerApi {
     }
 
     async fn volumes(&self) -> Result<Vec<Volume>> {
-        let list = self.wire.get::<observe::ApiVolumes>("/volumes").await;
+        let list = self.read::<observe::ApiVolumes>("/volumes").await;
         list.map(Vec::from).map_err(|error| failure("cannot list the volumes", error))
     }
 
@@ -256,8 +272,7 @@ impl Engine for DockerApi {
 
     async fn containers(&self) -> Result<Vec<ContainerSummary>> {
         let list: Vec<observe::ApiSummary> = self
-            .wire
-            .get("/containers/json?all=true")
+            .read("/containers/json?all=true")
             .await
             .map_err(|error| failure("cannot list the containers", error))?;
         Ok(list.into_iter().map(ContainerSummary::from).collect())
@@ -270,9 +285,10 @@ impl Engine for DockerApi {
     }
 
     async fn create(&self, spec: &ContainerSpec) -> Result<String> {
-        self.require_volumes(spec).await?;
+        self.require_sources(spec).await?;
         let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
-        let made = self.ordinary.create_container(Some(options), create::container(spec)).await;
+        let made =
+            self.ordinary.create_container(Some(options), create::container(spec, self.info.kind)).await;
         let doing = || format!("cannot create the container `{}`", spec.name);
         made.map(|made| made.id).map_err(|error| failure(doing(), error))
     }
@@ -283,6 +299,10 @@ impl Engine for DockerApi {
     }
 
     async fn stop(&self, container: &str, grace: u32) -> Result<()> {
+        if self.info.kind == EngineKind::Podman {
+            // Podman refuses to stop what is paused. That it is not paused is the usual answer.
+            let _ = self.ordinary.unpause_container(&segment(container)).await;
+        }
         let grace = i32::try_from(grace).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::new().t(grace).build();
         let stopped = self.unhurried.stop_container(&segment(container), Some(options)).await;
@@ -355,10 +375,10 @@ impl Engine for DockerApi {
         let path = format!("{target}/attach?stream=1&stdin=1&stdout=1&stderr=1&detachKeys={keys}");
         // No body: the engine would take it for the first input.
         let stream = self.wire.upgrade(&path, Bytes::new()).await.map_err(|error| failure(doing(), error))?;
-        let code = self.start_watched(container).await.map_err(|error| failure(doing(), error))?;
-        let code = code.map_err(|error| failure(doing(), error));
-        let ((), code) = try_join(attach::join(&self.wire, stream, &target, tty), code).await?;
-        Ok(code)
+        let watch = self.watch(container).await.map_err(|error| failure(doing(), error))?;
+        self.start(container).await?;
+        attach::join(&self.wire, stream, &target, tty).await?;
+        self.watched(container, watch).await.map_err(|error| failure(doing(), error))
     }
 
     async fn logs(

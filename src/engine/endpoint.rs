@@ -134,9 +134,10 @@ pub struct Candidates {
     pub only: Option<EngineKind>,
 }
 
-/// The endpoints to try. A URL is tried alone; `auto` tries `DOCKER_HOST`, `CONTAINER_HOST`, the
-/// remembered endpoint, then every known socket; `docker` and `podman` try their own variable and
-/// sockets.
+/// The endpoints to try. A URL is tried alone; `auto` takes `DOCKER_HOST`, else `CONTAINER_HOST`, else
+/// the remembered endpoint, and does not turn to another engine when that one is silent: the site
+/// would not be there. Without any of them it tries every known socket. `docker` and `podman` try
+/// their own variable and sockets.
 ///
 /// Fails with [`Usage`](crate::failure::Kind::Usage) when a variable that counts is not an address
 /// of this machine.
@@ -153,8 +154,8 @@ pub fn candidates(choice: &EngineChoice, around: &Surroundings) -> Result<Candid
             (podman()?.into_iter().chain(podman_sockets(rootless)).collect(), Some(EngineKind::Podman))
         }
         EngineChoice::Auto => {
-            let named = [docker()?, podman()?, around.remembered.clone()].into_iter().flatten();
-            (named.chain(every_socket(rootless)).collect(), None)
+            let named = docker()?.or(podman()?).or(around.remembered.clone());
+            (named.map_or_else(|| every_socket(rootless), |named| vec![named]), None)
         }
     };
     Ok(Candidates { endpoints: without_repeats(endpoints), only })
@@ -262,13 +263,17 @@ mod tests {
     }
 
     #[test]
-    fn auto_asks_the_environment_then_the_memory_then_the_sockets() {
+    fn auto_takes_the_environment_else_the_memory_else_every_socket() {
+        let mut around = everything();
+        assert_eq!(tried("auto", &around), ["tcp://127.0.0.1:1234"]);
+        around.docker_host = None;
+        assert_eq!(tried("auto", &around), ["unix:///c.sock"]);
+        around.container_host = None;
+        assert_eq!(tried("auto", &around), ["unix:///r.sock"]);
+        around.remembered = None;
         assert_eq!(
-            tried("auto", &everything()),
+            tried("auto", &around),
             [
-                "tcp://127.0.0.1:1234",
-                "unix:///c.sock",
-                "unix:///r.sock",
                 "unix:///var/run/docker.sock",
                 "unix:///run/podman/podman.sock",
                 "unix:///run/user/7/docker.sock",

@@ -77,12 +77,23 @@ impl Journal {
 
     /// `None` when the last operation came to its end, well or badly, or there was none.
     pub fn unfinished(&self) -> Result<Option<Unfinished>> {
-        let mut found = records(&self.current())?;
+        Ok(last_run(self.records()?))
+    }
+
+    /// Whether the last operation came to a good end, or there was none. If not, nothing that it
+    /// started has proved itself.
+    pub fn is_settled(&self) -> Result<bool> {
+        let last = self.records()?.pop();
+        Ok(matches!(last, None | Some(Record::End { outcome: Outcome::Done, .. })))
+    }
+
+    fn records(&self) -> Result<Vec<Record>> {
+        let found = records(&self.current())?;
         if found.is_empty() {
             // Cut off between setting the full file aside and beginning the new one.
-            found = records(&self.previous())?;
+            return records(&self.previous());
         }
-        Ok(last_run(found))
+        Ok(found)
     }
 
     fn current(&self) -> PathBuf {

@@ -237,46 +237,49 @@ impl fmt::Display for Plan {
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use Action::*;
+        use Action as A;
         match self {
-            PullImage { image } => write!(f, "pull image {image}"),
-            PinImages { .. } => write!(f, "write autoodoo.lock"),
-            RecordPhase { phase, generation } => write!(f, "record state {phase}, generation {generation}"),
-            CreateNetwork(spec) => write!(f, "create network {} ({})", spec.name, spec.subnet),
-            RemoveNetwork { name } => write!(f, "remove network {name}"),
-            CreateVolume(spec) => write!(f, "create volume {}", spec.name),
-            RemoveVolume { name } => write!(f, "remove volume {name} and all data in it"),
-            WriteFile { path, .. } => write!(f, "write {}", path.display()),
-            WriteOdooConf { files, .. } => {
+            A::PullImage { image } => write!(f, "pull image {image}"),
+            A::PinImages { .. } => write!(f, "write autoodoo.lock"),
+            A::RecordPhase { phase, generation } => {
+                write!(f, "record state {phase}, generation {generation}")
+            }
+            A::CreateNetwork(spec) => write!(f, "create network {} ({})", spec.name, spec.subnet),
+            A::RemoveNetwork { name } => write!(f, "remove network {name}"),
+            A::CreateVolume(spec) => write!(f, "create volume {}", spec.name),
+            A::RemoveVolume { name } => write!(f, "remove volume {name} and all data in it"),
+            A::WriteFile { path, .. } => write!(f, "write {}", path.display()),
+            A::WriteOdooConf { files, .. } => {
                 let names: Vec<_> = files.iter().map(|file| file.directory.display().to_string()).collect();
                 write!(f, "write odoo.conf in {}", names.join(", "))
             }
-            IssueCertificate { names, .. } => write!(f, "issue certificate for {}", join(names)),
-            InstallCertificate { certificate, .. } => {
+            A::IssueCertificate { names, .. } => write!(f, "issue certificate for {}", join(names)),
+            A::InstallCertificate { certificate, .. } => {
                 write!(f, "install certificate {}", certificate.display())
             }
-            CreateContainer(spec) => write!(f, "create container {} from {}", spec.name, spec.image),
-            StartContainer { name } => write!(f, "start {name}"),
-            StopContainer { name, .. } => write!(f, "stop {name}"),
-            RetireContainer { name, .. } => write!(f, "stop and remove container {name}"),
-            AwaitPostgres { container, .. } => write!(f, "wait for PostgreSQL in {container}"),
-            PrepareRole { .. } => write!(f, "prepare PostgreSQL role odoo"),
-            CreateDatabase { name, .. } => write!(f, "create database {name}"),
-            InstallBase { database, .. } => write!(f, "install Odoo's base modules in {database}"),
-            SetFirstUser { user, .. } => {
+            A::CreateContainer(spec) => write!(f, "create container {} from {}", spec.name, spec.image),
+            A::StartContainer { name } => write!(f, "start {name}"),
+            A::StopContainer { name, .. } => write!(f, "stop {name}"),
+            A::RetireContainer { name, .. } => write!(f, "stop and remove container {name}"),
+            A::AwaitPostgres { container, .. } => write!(f, "wait for PostgreSQL in {container}"),
+            A::PrepareRole { .. } => write!(f, "prepare PostgreSQL role odoo"),
+            A::CreateDatabase { name, .. } => write!(f, "create database {name}"),
+            A::InstallBase { database, .. } => write!(f, "install Odoo's base modules in {database}"),
+            A::SetFirstUser { user, .. } => {
                 write!(f, "set the first user {} with a random password", user.login)
             }
-            AdoptFilestore { from, to, .. } => write!(f, "rename filestore {from} to {to}"),
-            RenameDatabase { from, to, .. } => write!(f, "rename database {from} to {to}"),
-            AwaitOdoo { container, .. } => write!(f, "wait for the login page of {container}"),
-            TestNginxConf { .. } => write!(f, "test the new nginx configuration"),
-            PublishNginxConf { .. } => write!(f, "put the new nginx configuration in place"),
-            ReloadNginx { container, .. } => write!(f, "reload {container}"),
-            AwaitNginx { container, .. } => write!(f, "wait for {container}"),
-            DrainOdoo { container, .. } => write!(f, "let {container} finish its requests"),
-            AwaitCron { container, .. } => write!(f, "wait for {container}"),
-            ProbeSite { host, .. } => write!(f, "ask https://{host} for its login page"),
-            Sweep { .. } => write!(f, "remove configuration files no longer used"),
+            A::AdoptFilestore { from, to, .. } => write!(f, "rename filestore {from} to {to}"),
+            A::RenameDatabase { from, to, .. } => write!(f, "rename database {from} to {to}"),
+            A::AwaitOdoo { container, .. } => write!(f, "wait for the login page of {container}"),
+            A::TestNginxConf { .. } => write!(f, "test the new nginx configuration"),
+            A::PublishNginxConf { .. } => write!(f, "put the new nginx configuration in place"),
+            A::ReloadNginx { container, .. } => write!(f, "reload {container}"),
+            A::DrainOdoo { container, .. } => write!(f, "let {container} finish its requests"),
+            A::AwaitNginx { container, .. } | A::AwaitCron { container, .. } => {
+                write!(f, "wait for {container}")
+            }
+            A::ProbeSite { host, .. } => write!(f, "ask https://{host} for its login page"),
+            A::Sweep { .. } => write!(f, "remove configuration files no longer used"),
         }
     }
 }

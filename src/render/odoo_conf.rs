@@ -127,12 +127,12 @@ mod tests {
 
     #[test]
     fn http_of_19() {
-        insta::assert_snapshot!(rendered(19, Purpose::Http), @"");
+        insta::assert_snapshot!(rendered(19, Purpose::Http));
     }
 
     #[test]
     fn cron_of_14() {
-        insta::assert_snapshot!(rendered(14, Purpose::Cron), @"");
+        insta::assert_snapshot!(rendered(14, Purpose::Cron));
     }
 
     #[test]

@@ -16,6 +16,9 @@ const CONNECTIONS_PER_PROCESS: u32 = 8;
 /// Connections kept for us, backups and an administrator with psql.
 const RESERVED_CONNECTIONS: u32 = 10;
 
+/// Connections that are allowed without being needed.
+const ROOMY_CONNECTIONS: u32 = 500;
+
 /// What the host has for us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Capacity {
@@ -54,8 +57,6 @@ pub fn size(capacity: Capacity, users: u32) -> Sizing {
     let most_processes = capacity.cpus * 2 + 1;
     let workers =
         users.div_ceil(USERS_PER_WORKER).min(most_processes.saturating_sub(CRON_THREADS)).max(FEWEST_WORKERS);
-    let http_processes = workers + 1; // and the evented one
-    let connections = CONNECTIONS_PER_PROCESS * (2 * http_processes + 2 * CRON_THREADS);
     Sizing {
         workers,
         cron_threads: CRON_THREADS,
@@ -65,10 +66,20 @@ pub fn size(capacity: Capacity, users: u32) -> Sizing {
         limit_time_cpu: 600,
         limit_time_real: 1200,
         db_maxconn: CONNECTIONS_PER_PROCESS,
-        max_connections: connections + RESERVED_CONNECTIONS,
+        max_connections: max_connections(workers, most_processes),
         shared_buffers_mib: (capacity.memory_bytes / MIB / 8).clamp(128, 8192),
         expected_worker_memory: u64::from(workers + CRON_THREADS) * (150 * MIB * 4 + 1024 * MIB) / 5,
     }
+}
+
+/// Room for two Odoos with these workers; on most hosts room for as many as the host could ever have,
+/// so that more users do not mean a restart of the database server.
+fn max_connections(workers: u32, most_processes: u32) -> u32 {
+    let room = |workers: u32| {
+        let processes = workers + 1 + CRON_THREADS; // and the evented one
+        2 * processes * CONNECTIONS_PER_PROCESS + RESERVED_CONNECTIONS
+    };
+    room(workers).max(room(most_processes).min(ROOMY_CONNECTIONS))
 }
 
 #[cfg(test)]
@@ -89,8 +100,8 @@ mod tests {
         assert_eq!(sizing.limit_memory_soft, 629_145_600);
         assert_eq!(sizing.limit_memory_hard, 1_677_721_600);
         assert_eq!((sizing.limit_request, sizing.limit_time_cpu, sizing.limit_time_real), (8192, 600, 1200));
-        let gigabytes = sizing.expected_worker_memory as f64 / 1e9;
-        assert!((2.9..3.2).contains(&gigabytes), "{gigabytes}");
+        let megabytes = sizing.expected_worker_memory / 1_000_000;
+        assert!((2_900..3_200).contains(&megabytes), "{megabytes}");
     }
 
     #[test]
@@ -98,6 +109,11 @@ mod tests {
         assert_eq!(sized(1, 1, 1).workers, 2);
         assert_eq!(sized(2, 4, 20).workers, 4);
         assert_eq!(sized(64, 256, 600).workers, 100);
+    }
+
+    #[test]
+    fn more_users_need_no_restart_of_postgres() {
+        assert_eq!(sized(2, 4, 1).max_connections, sized(2, 4, 1000).max_connections);
     }
 
     #[test]

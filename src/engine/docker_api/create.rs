@@ -1,6 +1,7 @@
 //! From our specifications to the engine's request bodies. Pure.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bollard::models::{
     ContainerCreateBody, EndpointIpamConfig, EndpointSettings, ExecConfig, HostConfig, Ipam, IpamConfig,
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use super::attach::DETACH_KEYS;
 use crate::engine::Exec;
+use crate::observed::EngineKind;
 use crate::stack::spec::{
     Attachment, ContainerSpec, Mount, MountSource, NetworkSpec, PublishedPort, Restart, VolumeSpec,
 };
@@ -53,7 +55,7 @@ pub(super) fn volume(spec: &VolumeSpec) -> VolumeCreateRequest {
     }
 }
 
-pub(super) fn container(spec: &ContainerSpec) -> ContainerCreateBody {
+pub(super) fn container(spec: &ContainerSpec, engine: EngineKind) -> ContainerCreateBody {
     ContainerCreateBody {
         image: Some(spec.image.to_string()),
         entrypoint: not_empty(&spec.entrypoint),
@@ -69,16 +71,16 @@ pub(super) fn container(spec: &ContainerSpec) -> ContainerCreateBody {
         // An attached client that ends its input ends the container's.
         stdin_once: Some(spec.stdin),
         attach_stdin: Some(spec.stdin),
-        host_config: Some(host_config(spec)),
+        host_config: Some(host_config(spec, engine)),
         networking_config: networking(&spec.attachment),
         ..ContainerCreateBody::default()
     }
 }
 
-fn host_config(spec: &ContainerSpec) -> HostConfig {
+fn host_config(spec: &ContainerSpec, engine: EngineKind) -> HostConfig {
     HostConfig {
         network_mode: Some(network_mode(&spec.attachment)),
-        port_bindings: Some(port_bindings(&spec.ports)),
+        port_bindings: Some(port_bindings(&spec.ports, engine)),
         mounts: Some(spec.mounts.iter().map(mount).collect()),
         restart_policy: Some(restart_policy(spec.restart)),
         auto_remove: Some(spec.auto_remove),
@@ -132,11 +134,18 @@ fn port_key(port: &PublishedPort) -> String {
     format!("{}/tcp", port.container_port)
 }
 
-fn port_bindings(ports: &[PublishedPort]) -> HashMap<String, Option<Vec<PortBinding>>> {
+/// Podman's netavark takes 0.0.0.0 to the letter and redirects only what is sent to that address;
+/// without an address it means every one, as Docker does with it.
+fn host_ip(host: IpAddr, engine: EngineKind) -> Option<String> {
+    let everywhere = host == IpAddr::from(Ipv4Addr::UNSPECIFIED);
+    (engine == EngineKind::Docker || !everywhere).then(|| host.to_string())
+}
+
+fn port_bindings(ports: &[PublishedPort], engine: EngineKind) -> HashMap<String, Option<Vec<PortBinding>>> {
     let mut bindings: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
     for port in ports {
         let binding =
-            PortBinding { host_ip: Some(port.host.to_string()), host_port: Some(port.host_port.to_string()) };
+            PortBinding { host_ip: host_ip(port.host, engine), host_port: Some(port.host_port.to_string()) };
         bindings.entry(port_key(port)).or_default().get_or_insert_default().push(binding);
     }
     bindings
@@ -227,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_container() {
-        insta::assert_snapshot!(shown(&container(&spec())), @r#"
+        insta::assert_snapshot!(shown(&container(&spec(), EngineKind::Docker)), @r#"
         {
           "AttachStdin": false,
           "Cmd": [
@@ -294,7 +303,7 @@ mod tests {
     #[test]
     fn attachments() {
         let with = |attachment| {
-            let body = container(&ContainerSpec { attachment, ..spec() });
+            let body = container(&ContainerSpec { attachment, ..spec() }, EngineKind::Docker);
             (body.host_config.unwrap().network_mode.unwrap(), body.networking_config.is_some())
         };
         assert_eq!(with(Attachment::None), ("none".into(), false));
@@ -306,7 +315,7 @@ mod tests {
     fn two_addresses_on_one_port() {
         let mut ports = spec().ports;
         ports.push(PublishedPort { host_port: "8081".parse().unwrap(), ..ports[0] });
-        assert_eq!(port_bindings(&ports)["80/tcp"].as_ref().unwrap().len(), 2);
+        assert_eq!(port_bindings(&ports, EngineKind::Docker)["80/tcp"].as_ref().unwrap().len(), 2);
     }
 
     #[test]

@@ -100,6 +100,16 @@ const KNOWN: &[Known] = &[
         hint: Some("check the image's name and tag"),
     },
     Known {
+        signs: &["has dependent containers"],
+        sentence: "other containers share its network; remove those first",
+        hint: None,
+    },
+    Known {
+        signs: &["cannot join network of a non running container"],
+        sentence: "the container whose network it shares is not running",
+        hint: None,
+    },
+    Known {
         signs: &["no such image", "image not known", "unable to find image"],
         sentence: "the image is not on this machine",
         hint: Some("pull it first"),

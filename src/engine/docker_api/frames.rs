@@ -2,6 +2,8 @@
 //! for the length (big-endian), then that many bytes.
 //! Source: Docker Engine API, "Attach to a container", stream format.
 
+use std::io::ErrorKind;
+
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -68,9 +70,12 @@ impl<R: AsyncRead + Unpin> Output<R> {
                 return Ok(Some((Stream::Stdout, self.decoder.buffer.split().freeze())));
             }
             self.decoder.buffer.reserve(32 * 1024);
-            if self.reader.read_buf(&mut self.decoder.buffer).await? == 0 {
-                return Ok(None);
-            }
+            match self.reader.read_buf(&mut self.decoder.buffer).await {
+                // So a stream ends whose command left input unread. What it wrote came before.
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(None),
+                Ok(0) => return Ok(None),
+                read => read?,
+            };
         }
     }
 }

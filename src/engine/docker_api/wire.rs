@@ -37,7 +37,7 @@ impl<B> RequestExt for Request<B> {
 
 /// How long an engine may take to answer an ordinary request. Long because an engine that is
 /// deleting a large image makes everybody wait.
-const ORDINARY: Duration = Duration::from_mins(2);
+pub(super) const ORDINARY: Duration = Duration::from_mins(2);
 
 /// Both directions of an upgraded connection.
 pub(super) type Stream = TokioIo<Upgraded>;

@@ -23,7 +23,7 @@ use crate::observed::{Container, Labelled, Observed, RunState};
 use crate::pins::Pins;
 use crate::render::nginx_conf::nginx_conf;
 use crate::render::pg_hba::PG_HBA;
-use crate::site::Tls;
+use crate::site::{Site, Tls};
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::names::{self, Slot};
 use crate::stack::spec::{ContainerSpec, LABEL_CONFIG, Role, Subnet};
@@ -73,7 +73,12 @@ pub struct Situation<'a> {
     pub port_holders: &'a [(Port, String)],
     /// Seconds that Odoo may take to answer.
     pub wait_seconds: u32,
+    /// The last operation came to a good end. If not, what runs may have been started and never
+    /// asked: it is asked now.
+    pub settled: bool,
 }
+
+const UNPROVEN: &str = "the last operation did not end well, so it has not proved itself";
 
 /// Makes the plan, or refuses because something stands in the way.
 pub fn up(situation: &Situation<'_>) -> Result<Plan> {
@@ -120,7 +125,7 @@ impl<'a> Planner<'a> {
         self.images();
         self.first_phase();
         self.network_and_volumes();
-        let replaced = self.postgres()?;
+        let replaced = self.postgres();
         self.certificate();
         self.odoo_confs();
         self.database();
@@ -209,11 +214,14 @@ impl<'a> Planner<'a> {
     }
 
     /// Returns whether PostgreSQL is (re)started, so that Odoo must start anew.
-    fn postgres(&mut self) -> Result<bool> {
+    fn postgres(&mut self) -> bool {
         let spec = self.stack.postgres.clone();
         let fate = self.fate(&spec);
         if fate == Fate::Keep {
-            return Ok(false);
+            if !self.situation.settled {
+                self.await_postgres(UNPROVEN);
+            }
+            return false;
         }
         if self.situation.local.pg_hba.as_deref() != Some(PG_HBA) {
             let content = Hidden(PG_HBA.to_owned());
@@ -227,16 +235,20 @@ impl<'a> Planner<'a> {
             }
         }
         self.realise(&spec, &fate, stack::POSTGRES_GRACE);
+        self.await_postgres("Odoo needs it");
+        true
+    }
+
+    fn await_postgres(&mut self, cause: &str) {
         let wait = Action::AwaitPostgres {
-            container: spec.name,
+            container: self.stack.postgres.name.clone(),
             seconds: POSTGRES_READY,
             system_identifier: self.situation.state.system_identifier.clone(),
         };
-        self.plan.push(wait, "Odoo needs it");
-        Ok(true)
+        self.plan.push(wait, cause);
     }
 
-    fn site(&self) -> &'a crate::site::Site {
+    fn site(&self) -> &'a Site {
         self.situation.inputs.site
     }
 
@@ -358,7 +370,7 @@ impl<'a> Planner<'a> {
         }
         // Nobody serves from this slot: whatever stands there goes without a drain.
         self.realise(&spec, &fate, stack::ODOO_GRACE);
-        if fate != Fate::Keep || old.is_some() {
+        if fate != Fate::Keep || old.is_some() || !self.situation.settled {
             self.await_odoo(&spec, old.is_some() && matches!(fate, Fate::Make(_)));
         }
         old
@@ -422,12 +434,12 @@ impl<'a> Planner<'a> {
         let other = names::nginx(&self.site().name, other_slot(&spec.name));
         let old = self.find(&other).filter(|_| !front_new).map(|container| container.name.clone());
         match fate {
-            Fate::Keep => {
-                if self.situation.state.nginx_loaded.as_deref() != Some(&fingerprint) {
-                    let reload = Action::ReloadNginx { container: spec.name, fingerprint };
-                    self.plan.push(reload, "its configuration changed");
-                }
+            Fate::Keep if self.situation.state.nginx_loaded.as_deref() != Some(&fingerprint) => {
+                let reload = Action::ReloadNginx { container: spec.name, fingerprint };
+                self.plan.push(reload, "its configuration changed");
             }
+            Fate::Keep if self.situation.settled => {}
+            Fate::Keep => self.await_nginx(spec.name, fingerprint, UNPROVEN),
             Fate::Start(_) | Fate::Make(_) => {
                 if front_new {
                     // What stood there was retired with the old holder.
@@ -435,13 +447,16 @@ impl<'a> Planner<'a> {
                 } else {
                     self.realise(&spec, &fate, stack::NGINX_GRACE);
                 }
-                let (container, address, host) =
-                    (spec.name, self.front_address(), self.site().domain.clone());
-                let wait = Action::AwaitNginx { container, address, host, fingerprint, seconds: SOON };
-                self.plan.push(wait, "it must answer before anything else happens");
+                self.await_nginx(spec.name, fingerprint, "it must answer before anything else happens");
             }
         }
         old
+    }
+
+    fn await_nginx(&mut self, container: String, fingerprint: String, cause: &str) {
+        let (address, host) = (self.front_address(), self.site().domain.clone());
+        let wait = Action::AwaitNginx { container, address, host, fingerprint, seconds: SOON };
+        self.plan.push(wait, cause);
     }
 
     fn make_nginx_in_new_front(&mut self, spec: &ContainerSpec, fate: &Fate) {
@@ -491,7 +506,7 @@ impl<'a> Planner<'a> {
             fate = Fate::Start("PostgreSQL was restarted");
         }
         self.realise(&spec, &fate, stack::ODOO_GRACE);
-        if fate != Fate::Keep {
+        if fate != Fate::Keep || !self.situation.settled {
             let (container, seconds) = (spec.name, self.situation.wait_seconds);
             self.plan.push(Action::AwaitCron { container, seconds }, "scheduled actions depend on it");
         }
@@ -502,20 +517,23 @@ impl<'a> Planner<'a> {
         if self.plan.is_empty() {
             return;
         }
-        let listen = &self.site().listen;
-        let address = SocketAddr::new(reachable(listen.address), listen.https.get());
-        let host = self.site().domain.clone();
-        let trust = match self.site().tls {
-            Tls::SelfSigned => Trust::LocalCa,
-            Tls::Files { .. } => Trust::Anything,
-        };
-        let probe = Action::ProbeSite { address, host, trust, seconds: SOON };
-        self.plan.push(probe, "success is what a browser sees");
+        self.plan.push(probe(self.site()), "success is what a browser sees");
         let keep =
             [&self.stack.odoo, &self.stack.cron, &self.stack.command].into_iter().map(conf_name).collect();
         let certificate = self.stack.nginx_conf.certificate.clone();
         self.plan.push(Action::Sweep { keep, certificate }, "they belong to containers that are gone");
     }
+}
+
+/// The question that every `up` ends with, also one that had nothing to do.
+#[must_use]
+pub fn probe(site: &Site) -> Action {
+    let address = SocketAddr::new(reachable(site.listen.address), site.listen.https.get());
+    let trust = match site.tls {
+        Tls::SelfSigned => Trust::LocalCa,
+        Tls::Files { .. } => Trust::Anything,
+    };
+    Action::ProbeSite { address, host: site.domain.clone(), trust, seconds: SOON }
 }
 
 /// The address to ask when the site is published on `listen`.

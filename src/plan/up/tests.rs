@@ -22,6 +22,7 @@ struct World {
     pins: Pins,
     local: LocalFacts,
     ports: Vec<(Port, String)>,
+    settled: bool,
     database_password: Secret,
     hash: Secret,
 }
@@ -71,6 +72,7 @@ impl World {
                 ..LocalFacts::default()
             },
             ports: vec![],
+            settled: true,
             database_password: Secret::new("pw"),
             hash: Secret::new("hash"),
             site,
@@ -155,6 +157,7 @@ impl World {
             routed: &[],
             port_holders: &self.ports,
             wait_seconds: 300,
+            settled: self.settled,
         })
     }
 
@@ -249,7 +252,8 @@ fn a_stopped_container_is_started() {
 
 #[test]
 fn what_was_altered_by_hand_is_put_right() {
-    let cases: [(&str, fn(&mut Container), &str); 4] = [
+    type Alter = fn(&mut Container);
+    let cases: [(&str, Alter, &str); 4] = [
         ("acme-cron", |c| c.restart = crate::stack::spec::Restart::No, "restart policy was changed by hand"),
         ("acme-cron", |c| c.connected = Connected::None, "network was changed by hand"),
         ("acme-cron", |c| c.mounts.clear(), "mounts are not those of this site directory"),
@@ -287,6 +291,13 @@ fn killed_between_publishing_and_reloading() {
     let mut world = World::running();
     world.state.nginx_loaded = Some("older".into());
     assert!(world.plan().starts_with("[1] reload acme-nginx-a"), "{}", world.plan());
+}
+
+#[test]
+fn what_a_cut_off_run_started_is_asked() {
+    let mut world = World::running();
+    world.settled = false;
+    insta::assert_snapshot!(world.plan());
 }
 
 #[test]

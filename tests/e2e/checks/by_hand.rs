@@ -1,0 +1,106 @@
+//! What people and engines do to a site behind the program's back.
+
+use std::process::Command;
+
+use crate::engine::Engine;
+use crate::http::Browser;
+use crate::process::{run, until};
+use crate::site::Site;
+
+#[track_caller]
+fn put_right(site: &Site) {
+    site.up();
+    assert_eq!(Browser::new(site).get("/web/login").status, 200);
+    site.run(&["up", "--dry-run"]).ends(0).says("nothing to do");
+}
+
+pub fn removed(site: &Site) {
+    let names = [site.odoo_container(), site.container("cron"), site.nginx_container()];
+    for name in names.into_iter().chain([site.container("front"), site.container("postgres")]) {
+        site.engine.remove_by_force("container", &name).ends(0);
+        let status = site.status();
+        assert!(status.to_string().contains("absent"), "{name} is gone, and status says {status}");
+        put_right(site);
+    }
+}
+
+pub fn altered(site: &Site) {
+    let network = site.container("net");
+    let (cron, odoo) = (site.container("cron"), site.odoo_container());
+    site.engine.call(&["stop", "--time", "30", &odoo]);
+    site.engine.call(&["network", "disconnect", "--force", &network, &cron]);
+    if site.engine == Engine::Docker {
+        // Podman 4.3 has no way to change a policy.
+        site.engine.call(&["update", "--restart", "no", &site.nginx_container()]);
+    }
+    put_right(site);
+    let nginx = site.engine.inspect("container", &site.nginx_container());
+    assert_eq!(nginx["HostConfig"]["RestartPolicy"]["Name"], "unless-stopped");
+    let networks = &site.engine.inspect("container", &cron)["NetworkSettings"]["Networks"];
+    assert!(networks.get(&network).is_some(), "{networks}");
+    site.engine.call(&["pause", &site.nginx_container()]);
+    put_right(site);
+}
+
+/// Process 1 in two containers defeats postmaster.pid; the lock on the volume does not let two in.
+pub fn second_postgres(site: &Site) {
+    let first = site.container("postgres");
+    let found = site.engine.inspect("container", &first);
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let entrypoint = text(&found["Path"]);
+    let rest: Vec<_> = found["Args"].as_array().expect("arguments").iter().map(text).collect();
+    let image = text(&found["Image"]);
+    let mut args = ["run", "--rm", "--network", "none", "--volumes-from", &first].to_vec();
+    args.extend(["--entrypoint", &entrypoint, &image]);
+    args.extend(rest.iter().map(String::as_str));
+    site.engine.attempt(&args).ends(75).says("another PostgreSQL is running on this volume");
+    assert_eq!(site.sql("select 1"), "1");
+    assert_eq!(site.id_of(&first), text(&found["Id"]));
+}
+
+/// As after an engine restart in the least fortunate order.
+pub fn reversed(site: &Site) {
+    let order = site.five();
+    site.engine.call(&[&["stop", "--time", "30"][..], &refs(&order)].concat());
+    // nginx lives in the holder's network: the engine itself insists on the holder first.
+    let starting =
+        [site.container("cron"), site.odoo_container(), site.container("front"), site.nginx_container()];
+    for name in starting.iter().chain([&site.container("postgres")]) {
+        site.engine.call(&["start", name]);
+    }
+    comes_back(site);
+    put_right(site);
+}
+
+fn refs(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
+}
+
+/// Without any command of ours.
+pub fn comes_back(site: &Site) {
+    let browser = Browser::new(site);
+    until("the login page", 120, || {
+        let answer = browser.attempt(&browser.url("/web/login"), &[]);
+        (answer.succeeded() && answer.out.contains("--e2e--200 ")).then_some(())
+    });
+}
+
+/// Disturbs everybody on the engine, so it must be asked for.
+pub fn engine_restart(site: &Site) {
+    if std::env::var_os("AUTOODOO_TEST_RESTART_ENGINE").is_none_or(|value| value != "1") {
+        eprintln!("           AUTOODOO_TEST_RESTART_ENGINE is not 1: the engine is not restarted");
+        return;
+    }
+    let script = |verb: &str| {
+        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/engine"));
+        command.args([verb, site.engine.word()]);
+        run(command).ends(0);
+    };
+    script("stop");
+    script("start");
+    if site.engine == Engine::Docker {
+        // Podman has no daemon whose end would stop containers.
+        comes_back(site);
+    }
+    put_right(site);
+}

@@ -1,0 +1,147 @@
+//! How the site stands on the engine, seen by the engine's own client; and that no secret shows.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::site::Site;
+
+pub fn containers(site: &Site) {
+    let mut expected = site.five();
+    expected.sort();
+    assert_eq!(site.engine.of_site("container", site.name), expected);
+    for name in &expected {
+        container(site, name);
+    }
+    let published = |service: &str| ports(&site.engine.inspect("container", &site.container(service)));
+    let both = [("80/tcp", site.http), ("443/tcp", site.https)]
+        .map(|(inside, port)| (inside.to_owned(), "127.0.0.1".to_owned(), port.to_string()));
+    let mut both = both.to_vec();
+    both.sort();
+    assert_eq!(published("front"), both);
+    let postgres = site.engine.inspect("container", &site.container("postgres"));
+    assert_eq!(postgres["HostConfig"]["NetworkMode"], "none");
+    assert_eq!(site.engine.of_site("network", site.name), [format!("{}-net", site.name)]);
+    let volumes = ["db-1", "socket", "web-1"].map(|volume| format!("{}-{volume}", site.name));
+    assert_eq!(site.engine.of_site("volume", site.name), volumes);
+}
+
+/// What holds for each container.
+fn container(site: &Site, name: &str) {
+    let found = site.engine.inspect("container", name);
+    assert_eq!(found["State"]["Running"], true, "{name}");
+    assert_eq!(found["HostConfig"]["RestartPolicy"]["Name"], "unless-stopped", "{name}");
+    assert_eq!(found["HostConfig"]["Privileged"], false, "{name}");
+    for label in ["autoodoo.site", "autoodoo.site-id", "autoodoo.role", "autoodoo.config"] {
+        let value = found["Config"]["Labels"][label].as_str().unwrap_or_default();
+        assert!(!value.is_empty(), "{name} has no label {label}");
+    }
+    assert_eq!(found["Config"]["Labels"]["autoodoo.site"], site.name);
+    if !name.ends_with("-front") {
+        assert_eq!(ports(&found), [], "{name} publishes ports");
+    }
+}
+
+/// Inside port, host address and host port of what is published.
+fn ports(container: &Value) -> Vec<(String, String, String)> {
+    let Some(bindings) = container["HostConfig"]["PortBindings"].as_object() else { return Vec::new() };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut found: Vec<_> = bindings
+        .iter()
+        .flat_map(|(inside, hosts)| hosts.as_array().into_iter().flatten().map(move |host| (inside, host)))
+        .map(|(inside, host)| (inside.clone(), text(&host["HostIp"]), text(&host["HostPort"])))
+        .collect();
+    found.sort();
+    found
+}
+
+pub fn files(site: &Site) {
+    let uid = site.engine.call(&["exec", &site.odoo_container(), "id", "-u", "odoo"]);
+    let uid: u32 = uid.trim().parse().expect("a number");
+    let confs = confs(site);
+    assert!(confs.len() >= 2, "odoo.conf for http and cron are expected: {confs:?}");
+    for conf in confs {
+        let about = fs::metadata(&conf).expect("a file");
+        assert_eq!((about.mode() & 0o7777, about.uid()), (0o400, uid), "{}", conf.display());
+    }
+    assert_eq!(mode(&site.path("secrets")), 0o700);
+    for secret in files_below(&site.path("secrets")) {
+        // nginx's master reads certificates as root; nobody else reads a key.
+        let expected = if secret.ends_with("fullchain.pem") { 0o077 & mode(&secret) } else { 0 };
+        assert_eq!(mode(&secret) & 0o077, expected, "{}", secret.display());
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("it exists").permissions().mode() & 0o7777
+}
+
+fn confs(site: &Site) -> Vec<PathBuf> {
+    files_below(&site.path("generated/odoo")).into_iter().filter(|path| path.ends_with("odoo.conf")).collect()
+}
+
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files_below(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Looks for every secret in everything that others may read.
+pub fn no_secret_told(site: &Site) {
+    let secrets = secrets(site);
+    assert!(secrets.len() >= 5, "passwords, their hash and keys are expected");
+    for (place, text) in places(site) {
+        for (name, value) in &secrets {
+            assert!(!text.contains(value.as_str()), "{name} can be read in {place}");
+        }
+    }
+}
+
+/// Name and value; of a key its first line of text.
+fn secrets(site: &Site) -> Vec<(String, String)> {
+    files_below(&site.path("secrets"))
+        .into_iter()
+        .filter(|path| !path.ends_with("fullchain.pem"))
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("a secret is text");
+            let line = text.lines().find(|line| !line.starts_with("-----")).unwrap_or_default();
+            assert!(line.len() >= 16, "{} is short", path.display());
+            (path.display().to_string(), line.to_owned())
+        })
+        .collect()
+}
+
+fn places(site: &Site) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for kind in ["container", "volume", "network"] {
+        for name in site.engine.of_site(kind, site.name) {
+            let text = site.engine.call(&[kind, "inspect", &name]);
+            found.push((format!("inspect of {kind} {name}"), text));
+        }
+    }
+    for name in site.engine.of_site("container", site.name) {
+        found.push((format!("the log of {name}"), site.engine.attempt(&["logs", &name]).text()));
+        let processes = site.engine.attempt(&["exec", &name, "sh", "-c", "cat /proc/[0-9]*/cmdline"]);
+        found.push((format!("command lines in {name}"), processes.text()));
+    }
+    let confs = confs(site);
+    for path in files_below(site.dir()) {
+        if !path.starts_with(site.path("secrets")) && !confs.contains(&path) {
+            let text = String::from_utf8_lossy(&fs::read(&path).expect("a file")).into_owned();
+            found.push((path.display().to_string(), text));
+        }
+    }
+    for args in [&["down", "--volumes", "--dry-run", "--json"][..], &["status", "--json"], &["-v", "logs"]] {
+        found.push((format!("{args:?}"), site.run(args).ends(0).text()));
+    }
+    found
+}

@@ -1,0 +1,11 @@
+//! The checks, by theme.
+
+pub mod bad_days;
+pub mod by_hand;
+pub mod change;
+pub mod compose;
+pub mod data;
+pub mod design;
+pub mod endings;
+pub mod tools;
+pub mod visit;

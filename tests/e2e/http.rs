@@ -1,0 +1,126 @@
+//! Asking the site as its users do: by curl, which believes the site's own CA alone; and by a
+//! websocket client that stops at the switch of protocols.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+use std::time::Duration;
+
+use autoodoo::host::probe::{Answer, Get, HttpProbe, Probe, TlsTrust};
+use serde_json::{Value, json};
+
+use crate::process::{Run, run};
+use crate::site::Site;
+
+/// A way to ask: who is asked for, and with which cookies.
+pub struct Browser<'a> {
+    site: &'a Site,
+    jar: tempfile::NamedTempFile,
+}
+
+pub struct Page {
+    pub status: u16,
+    pub body: String,
+    /// Where a redirect leads to.
+    pub location: String,
+}
+
+/// Ends a page's text; what follows is about it.
+const MARK: &str = "\n--e2e--";
+
+impl<'a> Browser<'a> {
+    pub fn new(site: &'a Site) -> Browser<'a> {
+        Browser { site, jar: tempfile::NamedTempFile::new().expect("a cookie jar") }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("https://{}:{}{path}", self.site.domain, self.site.https)
+    }
+
+    /// However it ends: `args` go to curl.
+    pub fn attempt(&self, url: &str, args: &[&str]) -> Run {
+        let mut command = Command::new("curl");
+        let jar = self.jar.path();
+        command.args(["--silent", "--show-error", "--max-time", "60", "--noproxy", "*"]);
+        command.arg("--cacert").arg(self.site.path("ca.crt"));
+        command.arg("--cookie").arg(jar).arg("--cookie-jar").arg(jar);
+        command.args(["--write-out", &format!("{MARK}%{{http_code}} %{{redirect_url}}")]);
+        // Whatever the name, it is at this address.
+        for port in [self.site.http, self.site.https] {
+            command.args(["--connect-to", &format!(":{port}:127.0.0.1:{port}")]);
+        }
+        command.args(args).arg(url);
+        run(command)
+    }
+
+    #[track_caller]
+    pub fn ask(&self, url: &str, args: &[&str]) -> Page {
+        let asked = self.attempt(url, args).ends(0);
+        let (body, about) = asked.out.rsplit_once(MARK).expect("curl's own mark");
+        let (status, location) = about.split_once(' ').expect("two words");
+        let status = status.parse().expect("a status");
+        Page { status, body: body.to_owned(), location: location.to_owned() }
+    }
+
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Page {
+        self.ask(&self.url(path), &[])
+    }
+
+    /// A JSON-RPC call; the whole answer.
+    #[track_caller]
+    pub fn call(&self, path: &str, params: &Value) -> Value {
+        let body = json!({"jsonrpc": "2.0", "method": "call", "id": 1, "params": params}).to_string();
+        let json = ["--header", "Content-Type: application/json", "--data", &body];
+        let page = self.ask(&self.url(path), &json);
+        assert_eq!(page.status, 200, "{path}: {}", page.body);
+        serde_json::from_str(&page.body).unwrap_or_else(|error| panic!("{error}: {}", page.body))
+    }
+
+    /// Logs in; `None` when it is refused.
+    #[track_caller]
+    pub fn log_in(&self, login: &str, password: &str) -> Option<u64> {
+        let params = json!({"db": self.site.database, "login": login, "password": password});
+        self.call("/web/session/authenticate", &params)["result"]["uid"].as_u64()
+    }
+
+    /// A model's method, once logged in.
+    #[track_caller]
+    pub fn model(&self, model: &str, method: &str, args: &Value, context: &Value) -> Value {
+        let kwargs = json!({"context": context});
+        let params = json!({"model": model, "method": method, "args": args, "kwargs": kwargs});
+        let answer = self.call(&format!("/web/dataset/call_kw/{model}/{method}"), &params);
+        assert!(answer.get("error").is_none(), "{model}.{method}: {answer}");
+        answer["result"].clone()
+    }
+
+    /// The first session cookie of the jar (Netscape's format: the value is the seventh field).
+    pub fn session(&self) -> String {
+        let jar = std::fs::read_to_string(self.jar.path()).expect("a cookie jar");
+        let line = jar.lines().find(|line| line.contains("session_id")).expect("a session cookie");
+        line.split('\t').nth(6).expect("a value").to_owned()
+    }
+
+    /// Asks for a websocket and reads the answer's head.
+    pub fn websocket(&self, path: &str) -> Answer {
+        let origin = format!("https://{}:{}", self.site.domain, self.site.https);
+        let headers = [
+            ("Origin", origin),
+            ("Cookie", format!("session_id={}", self.session())),
+            ("Connection", "Upgrade".to_owned()),
+            ("Upgrade", "websocket".to_owned()),
+            ("Sec-WebSocket-Version", "13".to_owned()),
+            ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==".to_owned()),
+            ("User-Agent", "e2e".to_owned()),
+        ];
+        let get = Get {
+            connect: SocketAddr::from((Ipv4Addr::LOCALHOST, self.site.https)),
+            tls: Some(TlsTrust::Roots(self.site.read("ca.crt"))),
+            host: format!("{}:{}", self.site.domain, self.site.https),
+            path: path.to_owned(),
+            headers: headers.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+            deadline: Duration::from_secs(30),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(HttpProbe.get(&get)).expect("an answer")
+    }
+}

@@ -1,0 +1,98 @@
+//! The real program against a real engine, real Odoo, PostgreSQL and nginx; each check asserts what
+//! a user sees.
+//!
+//! `AUTOODOO_TEST_ENGINE` names the engine (`docker` or `podman`); a missing one fails the tests.
+//! Bringing a site up takes most of the time, so the checks of one site share it and run in order.
+//! Run with `--test-threads=1 --nocapture` to see each check with its duration;
+//! `AUTOODOO_TEST_ONLY=word,word` runs only those checks whose name has one of the words (and those
+//! that bring the site up).
+
+mod checks;
+mod engine;
+mod http;
+mod process;
+mod sequence;
+mod site;
+
+use checks::{bad_days, by_hand, change, compose, data, design, endings, tools, visit};
+use sequence::{Check, run};
+use site::{Recipe, Site};
+
+#[test]
+fn before_anything_is_made() {
+    run(
+        "bad days",
+        &(),
+        &[
+            ("no engine", |()| bad_days::no_engine()),
+            ("no permission on the socket", |()| bad_days::no_permission()),
+            ("a wrong site file", |()| bad_days::wrong_site_file()),
+            ("a port that is taken", |()| bad_days::taken_port()),
+            ("an image that nobody has", |()| bad_days::absent_image()),
+            ("a stranger's container and volume", |()| bad_days::strangers()),
+        ],
+    );
+}
+
+#[test]
+fn odoo_19() {
+    let site = Site::init(&Recipe::odoo_19());
+    let checks: &[Check<Site>] = &[
+        ("up: comes up, alone", endings::comes_up_alone),
+        ("login page", visit::login_page),
+        ("plain http and strangers' names", visit::other_doors),
+        ("JSON-RPC login", visit::logs_in),
+        ("websocket", visit::websocket),
+        ("clean first database", data::first_database),
+        ("language and country", data::french),
+        ("roles in PostgreSQL", data::roles),
+        ("the superuser's door", data::superuser_door),
+        ("containers", design::containers),
+        ("files", design::files),
+        ("second up", change::nothing_to_do),
+        ("status", tools::status),
+        ("logs", tools::logs),
+        ("logs -f", tools::follows_logs),
+        ("psql", tools::psql),
+        ("shell", tools::shell),
+        ("odoo", tools::odoo),
+        ("more users", change::more_users),
+        ("a further name", change::alias),
+        ("a release that does not start", change::bad_image),
+        ("restart", tools::restart),
+        ("containers removed by hand", by_hand::removed),
+        ("containers altered by hand", by_hand::altered),
+        ("two PostgreSQL on one volume", by_hand::second_postgres),
+        ("started in reversed order", by_hand::reversed),
+        ("no secret told", design::no_secret_told),
+        ("down keeps data", endings::down_keeps_data),
+        ("engine restart", by_hand::engine_restart),
+        ("volumes lost", endings::lost_volume),
+        ("down --volumes", endings::down_volumes),
+    ];
+    run("odoo 19", &site, checks);
+}
+
+#[test]
+fn odoo_14() {
+    let site = Site::init(&Recipe::odoo_14());
+    let checks: &[Check<Site>] = &[
+        ("up: comes up although it is killed", endings::comes_up_killed),
+        ("login page", visit::login_page),
+        ("plain http and strangers' names", visit::other_doors),
+        ("JSON-RPC login", visit::logs_in),
+        ("longpolling", visit::longpolling),
+        ("clean first database", data::first_database),
+        ("roles in PostgreSQL", data::roles),
+        ("containers", design::containers),
+        ("files", design::files),
+        ("second up", change::nothing_to_do),
+        ("odoo", tools::odoo),
+        ("no secret told", design::no_secret_told),
+        ("the same stack by Compose", compose::login_page),
+        ("memory lost", endings::lost_memory),
+        ("a second directory with the name", endings::second_directory),
+        ("down --volumes and a fresh site", endings::fresh_again),
+    ];
+    run("odoo 14", &site, checks);
+}

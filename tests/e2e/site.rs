@@ -1,0 +1,229 @@
+//! A site under test: its directory, the program run on it, and its removal whatever happens.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::engine::{Engine, engine};
+use crate::process::{Run, Started, run, start};
+
+/// What a site is made from.
+pub struct Recipe {
+    pub name: &'static str,
+    pub odoo: u32,
+    pub postgres: u32,
+    /// Added to the engine's own range of ports.
+    pub port: u16,
+    pub flags: &'static [&'static str],
+}
+
+impl Recipe {
+    pub fn odoo_19() -> Recipe {
+        let flags = &["--language", "fr_FR", "--country", "FR"];
+        Recipe { name: "e2e-new", odoo: 19, postgres: 17, port: 190, flags }
+    }
+
+    pub fn odoo_14() -> Recipe {
+        let flags = &["--language", "en_US", "--users", "12"];
+        Recipe { name: "e2e-old", odoo: 14, postgres: 15, port: 140, flags }
+    }
+
+    /// For sites that are never to come up.
+    pub fn never_up(name: &'static str, port: u16) -> Recipe {
+        Recipe { name, odoo: 19, postgres: 17, port, flags: &[] }
+    }
+}
+
+pub fn image(repository: &str, tag: impl std::fmt::Display) -> String {
+    format!("localhost/autoodoo/{repository}:{tag}")
+}
+
+pub struct Site {
+    pub engine: Engine,
+    pub name: &'static str,
+    pub database: String,
+    pub release: u32,
+    pub domain: String,
+    pub http: u16,
+    pub https: u16,
+    directory: TempDir,
+}
+
+impl Site {
+    /// A described site of which nothing runs yet.
+    pub fn init(recipe: &Recipe) -> Site {
+        let engine = engine();
+        let first = match engine {
+            Engine::Docker => 20_000,
+            Engine::Podman => 21_000,
+        };
+        let site = Site {
+            engine,
+            name: recipe.name,
+            database: recipe.name.replace('-', "_"),
+            release: recipe.odoo,
+            domain: format!("{}.example.com", recipe.name),
+            http: first + recipe.port,
+            https: first + recipe.port + 1,
+            directory: TempDir::with_prefix(recipe.name).expect("a directory"),
+        };
+        // What an earlier run that was killed has left would stand in the way.
+        site.remove_by_force();
+        site.run_init(recipe, site.dir()).ends(0);
+        site
+    }
+
+    pub fn run_init(&self, recipe: &Recipe, directory: &Path) -> Run {
+        let mut command = program(directory);
+        command.args(["init", "--yes", "--name", self.name, "--domain", &self.domain]);
+        command.args(["--database", &self.database, "--bind", "127.0.0.1"]);
+        command.args(["--http-port", &self.http.to_string(), "--https-port", &self.https.to_string()]);
+        command.args(["--odoo-image", &image("odoo", recipe.odoo)]);
+        command.args(["--postgres-image", &image("postgres", recipe.postgres)]);
+        command.args(["--nginx-image", &image("nginx", "1.26")]);
+        command.args(recipe.flags);
+        run(command)
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.dir().join(relative)
+    }
+
+    pub fn read(&self, relative: &str) -> String {
+        let path = self.path(relative);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    pub fn secret(&self, name: &str) -> String {
+        self.read(&format!("secrets/{name}")).trim_end().to_owned()
+    }
+
+    pub fn container(&self, service: &str) -> String {
+        format!("{}-{service}", self.name)
+    }
+
+    /// The container of Odoo that serves: in slot a or b.
+    pub fn odoo_container(&self) -> String {
+        self.slotted("odoo")
+    }
+
+    pub fn nginx_container(&self) -> String {
+        self.slotted("nginx")
+    }
+
+    fn slotted(&self, service: &str) -> String {
+        let prefix = self.container(service);
+        let found = self.engine.of_site("container", self.name);
+        let slots: Vec<_> = found.into_iter().filter(|name| name.starts_with(&prefix)).collect();
+        assert_eq!(slots.len(), 1, "one {service} is expected: {slots:?}");
+        slots[0].clone()
+    }
+
+    /// The names of the five containers that a site consists of.
+    pub fn five(&self) -> Vec<String> {
+        let fixed = ["postgres", "cron", "front"].map(|service| self.container(service));
+        fixed.into_iter().chain([self.odoo_container(), self.nginx_container()]).collect()
+    }
+
+    pub fn id_of(&self, container: &str) -> String {
+        self.engine.inspect("container", container)["Id"].as_str().expect("an id").to_owned()
+    }
+
+    /// The ids of postgres, front and nginx, which few changes touch.
+    pub fn steady_ids(&self) -> Vec<String> {
+        [self.container("postgres"), self.container("front"), self.nginx_container()]
+            .map(|name| self.id_of(&name))
+            .to_vec()
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = program(self.dir());
+        command.args(["--engine", self.engine.word()]).args(args);
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Run {
+        run(self.command(args))
+    }
+
+    pub fn run_with(&self, args: &[&str], input: &str) -> Run {
+        start(self.command(args), input).finish()
+    }
+
+    pub fn start(&self, args: &[&str]) -> Started {
+        start(self.command(args), "")
+    }
+
+    #[track_caller]
+    pub fn up(&self) -> Run {
+        self.run(&["up"]).ends(0)
+    }
+
+    /// One value from the site's database, as the superuser.
+    #[track_caller]
+    pub fn sql(&self, query: &str) -> String {
+        let args = ["psql", "--superuser", "-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1"];
+        self.run_with(&args, query).ends(0).out.trim().to_owned()
+    }
+
+    #[track_caller]
+    pub fn status(&self) -> Value {
+        let out = self.run(&["status", "--json"]).ends(0).out;
+        serde_json::from_str(out.trim()).unwrap_or_else(|error| panic!("{error}: {out}"))
+    }
+
+    /// Changes the site file, in which `from` must stand once.
+    pub fn edit(&self, from: &str, to: &str) {
+        let text = self.read("autoodoo.yaml");
+        assert_eq!(text.matches(from).count(), 1, "`{from}` in {text}");
+        fs::write(self.path("autoodoo.yaml"), text.replace(from, to)).expect("a writable site file");
+    }
+
+    /// What of the site is on the engine: containers, networks, volumes.
+    pub fn things(&self) -> Vec<String> {
+        ["container", "network", "volume"]
+            .into_iter()
+            .flat_map(|kind| self.engine.of_site(kind, self.name))
+            .collect()
+    }
+
+    fn remove_by_force(&self) {
+        for kind in ["container", "network", "volume"] {
+            for name in self.engine.of_site(kind, self.name) {
+                self.engine.remove_by_force(kind, &name);
+            }
+        }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let down = self.run(&["down", "--volumes", "--confirm", self.name]);
+        let left = self.things();
+        if !left.is_empty() {
+            eprintln!("left after {down}: {left:?}; removed by force");
+            self.remove_by_force();
+        }
+    }
+}
+
+/// The program under test, without what the surroundings say about engines.
+pub fn program(directory: &Path) -> Command {
+    program_at(Path::new(env!("CARGO_BIN_EXE_autoodoo")), directory)
+}
+
+pub fn program_at(binary: &Path, directory: &Path) -> Command {
+    let mut command = Command::new(binary);
+    for variable in ["DOCKER_HOST", "CONTAINER_HOST", "LANG", "LC_ALL"] {
+        command.env_remove(variable);
+    }
+    command.arg("--site-dir").arg(directory);
+    command
+}

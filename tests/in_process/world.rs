@@ -1,0 +1,357 @@
+//! A whole machine in memory, but for the site directory: the engine keeps state, psql and nginx are
+//! played, and the probe answers what the containers' state would make of a question.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use autoodoo::Output;
+use autoodoo::command::{Adapters, Machine};
+use autoodoo::engine::endpoint::EngineChoice;
+use autoodoo::engine::memory::{MemoryEngine, Process};
+use autoodoo::engine::{Engine, Exec, ExecOutput};
+use autoodoo::failure::{Failure, Kind, Result};
+use autoodoo::host::clock::{Clock, FixedClock};
+use autoodoo::host::probe::{Answer, Get, Probe, ProbeError};
+use autoodoo::host::random::{Random, SeededRandom};
+use autoodoo::name::Port;
+use autoodoo::observed::{Connected, RunState};
+use autoodoo::stack::sizing::Capacity;
+use autoodoo::ui::prompt::{Prompter, Scripted};
+
+/// Collects what a command writes.
+#[derive(Clone, Default)]
+struct Paper(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a command line did.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: u8,
+    pub data: String,
+    pub talk: String,
+}
+
+/// PostgreSQL's databases, as far as the SQL that goes by changes them.
+#[derive(Clone, Default)]
+pub struct Databases(Rc<RefCell<BTreeSet<String>>>);
+
+impl Databases {
+    pub fn names(&self) -> Vec<String> {
+        self.0.borrow().iter().cloned().collect()
+    }
+
+    fn run(&self, sql: &str) -> String {
+        let mut databases = self.0.borrow_mut();
+        for line in sql.lines() {
+            let words: Vec<&str> = line.trim_end_matches(';').split_whitespace().collect();
+            let name = |at: usize| words[at].trim_matches('"').to_owned();
+            match words.as_slice() {
+                ["DROP", "DATABASE", ..] => drop(databases.remove(&name(4))),
+                ["CREATE", "DATABASE", ..] => drop(databases.insert(name(2))),
+                ["ALTER", "DATABASE", _, "RENAME", "TO", _] => {
+                    assert!(databases.remove(&name(2)), "{line}: no such database");
+                    databases.insert(name(5));
+                }
+                _ => {}
+            }
+        }
+        if sql.contains("system_identifier") { "7123456789\n".to_owned() } else { String::new() }
+    }
+}
+
+pub struct World {
+    pub engine: MemoryEngine,
+    pub databases: Databases,
+    pub engine_runs: Cell<bool>,
+    /// Odoo containers whose name ends so never answer.
+    pub deaf: Rc<RefCell<Option<String>>>,
+    probe: FakeProbe,
+    random: SeededRandom,
+    machine: Machine,
+    prompter: Scripted,
+    port_holder: RefCell<Option<(u16, String)>>,
+    directory: tempfile::TempDir,
+}
+
+impl World {
+    pub fn new() -> World {
+        let engine = MemoryEngine::default();
+        for image in ["odoo:19", "postgres:17", "nginx:stable"] {
+            engine.add_image(image);
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let databases = Databases::default();
+        let deaf = Rc::new(RefCell::new(None));
+        let (played, root) = (databases.clone(), directory.path().to_owned());
+        engine.on_exec(move |container, exec| Some(play(container, exec, &played, &root)));
+        engine.on_start(|spec| {
+            let test = spec.name.ends_with("nginx-test");
+            Some(if test { Process::Ends { exit_code: 0, lines: Vec::new() } } else { Process::Stays })
+        });
+        World {
+            probe: FakeProbe {
+                engine: engine.clone(),
+                deaf: Rc::clone(&deaf),
+                root: directory.path().to_owned(),
+            },
+            engine,
+            databases,
+            engine_runs: Cell::new(true),
+            deaf,
+            random: SeededRandom::new(7),
+            machine: Machine {
+                capacity: Capacity { cpus: 2, memory_bytes: 4 << 30 },
+                routed: Vec::new(),
+                fqdn: None,
+                lang: None,
+                terminal: false,
+                pid: std::process::id(),
+            },
+            prompter: Scripted::absent(),
+            port_holder: RefCell::new(None),
+            directory,
+        }
+    }
+
+    /// A world whose site is described and not yet up.
+    pub fn with_site() -> World {
+        let world = World::new();
+        let ran = world.run(
+            "init --yes --name acme --domain odoo.example.com --odoo-image odoo:19 --postgres-image postgres:17 \
+             --nginx-image nginx:stable --bind 127.0.0.1",
+        );
+        assert_eq!(ran.code, 0, "{ran:?}");
+        world
+    }
+
+    /// A world whose site is up.
+    pub fn up() -> World {
+        let world = World::with_site();
+        let ran = world.run("up");
+        assert_eq!(ran.code, 0, "{ran:?}");
+        world.engine.forget_calls();
+        world
+    }
+
+    pub fn root(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn file(&self, path: &str) -> PathBuf {
+        self.root().join(path)
+    }
+
+    pub fn take_port(&self, port: u16, holder: &str) {
+        *self.port_holder.borrow_mut() = Some((port, holder.to_owned()));
+    }
+
+    /// Changes the site file.
+    pub fn edit(&self, from: &str, to: &str) {
+        let path = self.file("autoodoo.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+    }
+
+    pub fn run(&self, line: &str) -> Ran {
+        let (data, talk) = (Paper::default(), Paper::default());
+        let output = Output {
+            data: Box::new(data.clone()),
+            talk: Box::new(talk.clone()),
+            terminal: false,
+            colour: false,
+        };
+        let words = ["autoodoo", "-C"].map(OsString::from).into_iter();
+        let words = words.chain([self.root().as_os_str().to_owned()]);
+        let words = words.chain(line.split_whitespace().map(OsString::from));
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let code = runtime.block_on(autoodoo::run(words, self, output));
+        let text = |paper: &Paper| String::from_utf8(paper.0.borrow().clone()).unwrap();
+        Ran { code, data: text(&data), talk: text(&talk) }
+    }
+
+    /// Names of the site's containers, those that run first marked.
+    pub fn containers(&self) -> Vec<String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut found: Vec<String> = runtime
+            .block_on(self.engine.containers())
+            .unwrap()
+            .into_iter()
+            .map(
+                |container| {
+                    if container.running { container.name } else { format!("{} (down)", container.name) }
+                },
+            )
+            .collect();
+        found.sort();
+        found
+    }
+
+    pub fn volumes(&self) -> Vec<String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut found: Vec<String> =
+            runtime.block_on(self.engine.volumes()).unwrap().into_iter().map(|volume| volume.name).collect();
+        found.sort();
+        found
+    }
+}
+
+/// What the programs inside containers would do.
+fn play(container: &str, exec: &Exec, databases: &Databases, root: &Path) -> ExecOutput {
+    let stdin = exec.stdin.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+    let words: Vec<&str> = exec.argv.iter().map(String::as_str).collect();
+    let stdout = match words.as_slice() {
+        ["psql", ..] => databases.run(&stdin),
+        ["odoo", "shell", ..] => "autoodoo: the first user is set\n".to_owned(),
+        ["cat", "/proc/1/comm"] => "odoo\n".to_owned(),
+        ["cat", "/proc/1/task/1/children"] => children(container),
+        ["sh", "-c", script, "sh", directories @ ..] if script.contains("chown odoo") => {
+            give_away(root, directories);
+            String::new()
+        }
+        _ => String::new(),
+    };
+    ExecOutput { exit_code: 0, stdout, stderr: String::new() }
+}
+
+thread_local! {
+    /// Grows with every look, as if each reload had made new worker processes.
+    static WORKER: Cell<u32> = const { Cell::new(20) };
+}
+
+fn children(container: &str) -> String {
+    if !container.contains("nginx") {
+        return "20 21".to_owned();
+    }
+    WORKER.set(WORKER.get() + 1);
+    WORKER.get().to_string()
+}
+
+/// The helper's renaming, without the change of owner.
+fn give_away(root: &Path, directories: &[&str]) {
+    for directory in directories {
+        let name = directory.strip_prefix("/conf/").unwrap();
+        let directory = root.join("generated/odoo").join(name);
+        std::fs::rename(directory.join("odoo.conf.new"), directory.join("odoo.conf")).unwrap();
+    }
+}
+
+/// Answers from the state of the containers.
+pub struct FakeProbe {
+    engine: MemoryEngine,
+    deaf: Rc<RefCell<Option<String>>>,
+    root: PathBuf,
+}
+
+impl FakeProbe {
+    /// The running container of the site with this address.
+    async fn at(&self, address: Ipv4Addr) -> Option<String> {
+        for summary in self.engine.containers().await.ok()? {
+            let container = self.engine.inspect(&summary.id).await.ok()??;
+            let Connected::Networks(networks) = &container.connected else { continue };
+            if container.state == RunState::Running && networks.values().any(|found| *found == Some(address))
+            {
+                return Some(container.name);
+            }
+        }
+        None
+    }
+
+    async fn runs(&self, name: &str) -> bool {
+        let found = self.engine.inspect(name).await.ok().flatten();
+        found.is_some_and(|container| container.state == RunState::Running)
+    }
+
+    async fn odoo_answers(&self, address: Ipv4Addr) -> bool {
+        let Some(name) = self.at(address).await else { return false };
+        let deaf = self.deaf.borrow().as_ref().is_some_and(|deaf| name.ends_with(deaf.as_str()));
+        !deaf && self.runs("acme-postgres").await
+    }
+
+    async fn nginx_answers(&self) -> bool {
+        self.runs("acme-front").await && (self.runs("acme-nginx-a").await || self.runs("acme-nginx-b").await)
+    }
+
+    /// Where the live nginx.conf sends requests.
+    fn upstream(&self) -> Option<Ipv4Addr> {
+        let text = std::fs::read_to_string(self.root.join("generated/nginx/live/nginx.conf")).ok()?;
+        let line = text.lines().find_map(|line| line.trim().strip_prefix("server 10."))?;
+        format!("10.{}", line.split(':').next()?).parse().ok()
+    }
+
+    async fn answers(&self, request: &Get) -> bool {
+        match (request.connect.ip(), request.connect.port()) {
+            (IpAddr::V4(address), 8069) => self.odoo_answers(address).await,
+            (_, 80) => self.nginx_answers().await,
+            _ => match self.upstream() {
+                Some(address) => self.nginx_answers().await && self.odoo_answers(address).await,
+                None => false,
+            },
+        }
+    }
+}
+
+impl Probe for FakeProbe {
+    async fn get(&self, request: &Get) -> std::result::Result<Answer, ProbeError> {
+        if self.answers(request).await {
+            return Ok(Answer { status: 200, headers: Vec::new(), body: Vec::new(), certificate: None });
+        }
+        let reason = "connection refused".to_owned();
+        Err(ProbeError::Connect { address: request.connect, reason })
+    }
+}
+
+impl Adapters for World {
+    type Engine = MemoryEngine;
+    type Probe = FakeProbe;
+
+    async fn engine(&self, _: &EngineChoice, _: Option<&str>) -> Result<MemoryEngine> {
+        if self.engine_runs.get() {
+            return Ok(self.engine.clone());
+        }
+        Err(Failure::new(Kind::NoEngine, "no container engine answers"))
+    }
+
+    fn probe(&self) -> &FakeProbe {
+        &self.probe
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        const { &FixedClock(jiff::Timestamp::constant(1_780_000_000, 0)) }
+    }
+
+    fn random(&self) -> &dyn Random {
+        &self.random
+    }
+
+    fn prompter(&self) -> &dyn Prompter {
+        &self.prompter
+    }
+
+    fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    fn port_holder(&self, _: IpAddr, port: Port) -> Result<Option<String>> {
+        let holder = self.port_holder.borrow();
+        Ok(holder.as_ref().filter(|(taken, _)| *taken == port.get()).map(|(_, name)| name.clone()))
+    }
+
+    async fn interrupted(&self) {
+        std::future::pending().await
+    }
+}
