@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::stack::Stack;
-use crate::stack::spec::{Attachment, ContainerSpec, Mount, MountSource, Restart};
+use crate::stack::spec::{Attachment, ContainerSpec, LABEL_SITE, Mount, MountSource, Restart};
 
 const HEAD: &str = "\
 # Written by `autoodoo export compose`. Start it with `docker compose -f FILE up -d` after
@@ -104,7 +104,7 @@ pub fn compose(stack: &Stack, root: &Path) -> Result<String, serde_yaml::ser::Er
     };
     let volumes = [&stack.db_volume, &stack.web_volume, &stack.socket_volume];
     let file = File {
-        name: &stack.network.name,
+        name: stack.network.labels.get(LABEL_SITE).unwrap_or(&stack.network.name),
         services: [
             ("postgres", service(&stack.postgres, &[])),
             ("odoo", service(&stack.odoo.spec, &["postgres"])),
@@ -136,7 +136,7 @@ fn service(spec: &ContainerSpec, depends_on: &[&'static str], root: &Path) -> Se
         container_name: spec.name.clone(),
         entrypoint: spec.entrypoint.iter().map(|word| escaped(word)).collect(),
         command: spec.command.iter().map(|word| escaped(word)).collect(),
-        environment: spec.env.clone(),
+        environment: spec.env.iter().map(|(key, value)| (key.clone(), escaped(value))).collect(),
         depends_on: depends_on.to_vec(),
         restart: match spec.restart {
             Restart::No => "no",
@@ -170,7 +170,76 @@ fn escaped(word: &str) -> String {
 fn volume(mount: &Mount, root: &Path) -> ServiceVolume {
     let (kind, source) = match &mount.source {
         MountSource::Volume(name) => ("volume", name.clone()),
-        MountSource::Directory(path) => ("bind", root.join(path).display().to_string()),
+        MountSource::Directory(path) => ("bind", escaped(&root.join(path).display().to_string())),
     };
     ServiceVolume { r#type: kind, source, target: mount.target.clone(), read_only: mount.read_only }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::odoo_conf::OdooSecrets;
+    use crate::secret::Secret;
+    use crate::site::parse;
+    use crate::stack::names::Slot;
+    use crate::stack::sizing::{Capacity, size};
+    use crate::stack::spec::{Owner, Subnet};
+    use crate::stack::{Choice, Inputs, stack};
+
+    /// The sample that people read in the repository.
+    const GOLDEN: &str = "compose/compose.yaml";
+
+    fn sample(root: &str) -> String {
+        let site = parse::site(
+            b"name: acme\ndomain: odoo.example.com\nodoo: {image: 'docker.io/library/odoo:19.0'}\n\
+              postgres: {image: 'docker.io/library/postgres:17'}\nnginx: {image: 'docker.io/library/nginx:stable'}\n",
+        )
+        .unwrap();
+        let sizing = size(Capacity { cpus: 2, memory_bytes: 4 << 30 }, site.users);
+        let owner = Owner { site: site.name.to_string(), site_id: "id1".into() };
+        let (password, hash) = (Secret::new("the-password"), Secret::new("the-hash"));
+        let secrets = OdooSecrets { database_password: &password, master_password_hash: &hash };
+        let inputs = Inputs { site: &site, owner: &owner, sizing: &sizing, secrets: &secrets };
+        let choice = Choice {
+            subnet: Subnet::around([10, 213, 7, 0].into()),
+            generation: 1,
+            odoo_slot: Slot::A,
+            nginx_slot: Slot::A,
+            certificate: "local-1".into(),
+        };
+        compose(&stack(&inputs, &choice), Path::new(root)).unwrap()
+    }
+
+    /// After a change that is meant, write the file anew and look at what `git diff` says:
+    /// `UPDATE_GOLDEN=1 cargo test --lib render::compose`
+    #[test]
+    fn the_sample_in_the_repository_is_what_export_writes() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(GOLDEN);
+        let text = sample("/srv/acme");
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text == golden,
+            "{GOLDEN} is out of date; write it anew with `UPDATE_GOLDEN=1 cargo test --lib render::compose`.\n{text}"
+        );
+    }
+
+    #[test]
+    fn it_holds_no_secret_and_no_label_of_ours() {
+        let text = sample("/srv/acme");
+        for absent in ["the-password", "the-hash", "autoodoo.site", "labels:"] {
+            assert!(!text.contains(absent), "{absent}");
+        }
+    }
+
+    /// Compose would put the value of a variable there.
+    #[test]
+    fn dollars_are_kept_from_compose() {
+        let text = sample("/srv/$acme");
+        assert!(text.contains("/srv/$$acme/generated/nginx"), "{text}");
+        assert!(text.contains("\"$$@\""), "{text}");
+        assert!(!text.replace("$$", "").contains('$'), "{text}");
+    }
 }
