@@ -202,6 +202,6 @@ engine_socket() {
 engine_answers() {
   local socket
   socket=$(engine_socket "$1")
-  [[ -S $socket ]] &&
+  [[ -S $socket ]] && have curl &&
     curl --silent --fail --max-time 5 --output /dev/null --unix-socket "$socket" http://engine/_ping
 }

@@ -192,6 +192,10 @@ impl Deadline {
         Deadline(Instant::now() + Duration::from_secs(seconds.into()))
     }
 
+    fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
     fn passed(self) -> bool {
         Instant::now() >= self.0
     }

@@ -28,32 +28,44 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         seconds: u32,
     ) -> Result<()> {
         self.waiting("Odoo has not answered yet", seconds);
-        let request = Get {
-            connect: SocketAddr::new(IpAddr::V4(address), HTTP_PORT),
-            tls: None,
-            host: host.to_string(),
-            path: LOGIN_PAGE.to_owned(),
-            headers: Vec::new(),
-            deadline: ANSWER,
-        };
-        let mut watched = Watched::new(container);
         let deadline = Deadline::after(seconds);
+        let mut watched = Watched::new(container);
         loop {
-            let answer = self.ask(&request).await;
-            if answer.is_ok() {
-                return Ok(());
-            }
+            let request = Get {
+                connect: SocketAddr::new(IpAddr::V4(address), HTTP_PORT),
+                tls: None,
+                host: host.to_string(),
+                path: LOGIN_PAGE.to_owned(),
+                headers: Vec::new(),
+                deadline: deadline.left().min(ANSWER),
+            };
+            // The address of a container that has just gone swallows questions: look at both.
+            let fault = tokio::select! {
+                answer = self.ask(&request) => match answer {
+                    Ok(()) => return Ok(()),
+                    Err(fault) => fault,
+                },
+                failure = self.ends(&mut watched) => return Err(failure),
+            };
             self.must_run(&mut watched).await?;
             if deadline.passed() {
                 let lines = self.last_lines(container).await;
-                let fault = answer.err().unwrap_or_default();
-                return Err(Failure::failed(format!(
-                    "{container} did not show its login page within {seconds} s: {fault}"
-                ))
-                .evidence(lines)
-                .hint("give it longer with `--wait-timeout SECONDS`"));
+                let message = format!("{container} did not show its login page within {seconds} s: {fault}");
+                return Err(Failure::failed(message)
+                    .evidence(lines)
+                    .hint("give it longer with `--wait-timeout SECONDS`"));
             }
             tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Resolves when the container has ended or keeps being restarted.
+    async fn ends(&self, watched: &mut Watched<'_>) -> Failure {
+        loop {
+            tokio::time::sleep(POLL).await;
+            if let Err(failure) = self.must_run(watched).await {
+                return failure;
+            }
         }
     }
 
@@ -78,15 +90,15 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             Trust::LocalCa => TlsTrust::Roots(files::read_text(&self.dir.ca_certificate())?),
             Trust::Anything => TlsTrust::Anything,
         };
+        let deadline = Deadline::after(seconds);
         let request = Get {
             connect: address,
             tls: Some(tls),
             host: host.to_string(),
             path: LOGIN_PAGE.to_owned(),
             headers: Vec::new(),
-            deadline: ANSWER,
+            deadline: deadline.left().min(ANSWER),
         };
-        let deadline = Deadline::after(seconds);
         loop {
             let Err(fault) = self.ask(&request).await else { return Ok(()) };
             if deadline.passed() {

@@ -352,6 +352,6 @@ impl Adapters for World {
     }
 
     async fn interrupted(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
