@@ -23,6 +23,7 @@ use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::spec::Owner;
 use crate::stack::{dirs, files as paths};
 use crate::state::State;
+use crate::tls;
 use crate::tls::inspect::{check_pair, inspect, leaf_due, problems};
 
 /// A site directory that was read and found valid.
@@ -135,12 +136,22 @@ impl Loaded {
             return Ok(CertificateFacts { current: None, due: None, next });
         };
         let names: Vec<_> = self.site.names().cloned().collect();
-        let due = if current.starts_with("local-") {
-            leaf_due(&inspect(&chain)?, &names, now)
-        } else {
+        let leaf = inspect(&chain)?;
+        let due = if !current.starts_with("local-") {
             Some("the site file asks for one from the local CA".to_owned())
+        } else if !self.is_from_local_ca(&leaf)? {
+            Some("the site's local CA did not sign the present one".to_owned())
+        } else {
+            leaf_due(&leaf, &names, now)
         };
         Ok(CertificateFacts { current: Some(current), due, next })
+    }
+
+    fn is_from_local_ca(&self, leaf: &tls::inspect::CertificateFacts) -> Result<bool> {
+        match files::read_text_optional(&self.dir.ca_certificate())? {
+            Some(ca) => Ok(leaf.is_from(&inspect(&ca)?)),
+            None => Ok(false),
+        }
     }
 
     /// The certificate in use and its text; `None` when its files are not complete.
