@@ -152,6 +152,17 @@ log_dir() {
   printf '%s\n' "$dir"
 }
 
+# version_at_least HAVE WANT
+version_at_least() {
+  [[ $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]]
+}
+
+# The version that apt would install, without epoch and revision.
+package_candidate() {
+  apt-cache policy "$1" 2>/dev/null | awk '$1 == "Candidate:" { print $2 }' |
+    sed 's/^[0-9]*://; s/[+~-].*//' | grep -v '^(none)$' || true
+}
+
 package_installed() {
   [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
 }

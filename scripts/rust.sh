@@ -1,11 +1,6 @@
 # shellcheck shell=bash
 # A Rust toolchain that is new enough for this project; source after lib.sh.
 
-# version_at_least HAVE WANT
-version_at_least() {
-  [[ $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]]
-}
-
 wanted_rust() { sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$1/Cargo.toml"; }
 
 # Where rustup puts things, for us and for whoever called sudo.
@@ -24,12 +19,6 @@ rust_works() {
   local version
   have cargo && version=$(rustc --version 2>/dev/null) || return 1
   version_at_least "$(cut -d ' ' -f 2 <<<"$version")" "$1"
-}
-
-# The version that apt would install, without epoch and revision.
-package_candidate() {
-  apt-cache policy "$1" 2>/dev/null | awk '$1 == "Candidate:" { print $2 }' |
-    sed 's/^[0-9]*://; s/[+~-].*//' | grep -v '^(none)$' || true
 }
 
 install_rust_packages() {
