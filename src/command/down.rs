@@ -1,6 +1,6 @@
 //! `down`: stop the site; with `--volumes` and the site's name, remove its data too.
 
-use super::site::{Loaded, load};
+use super::site::{Loaded, load, load_locked};
 use super::{Adapters, Context, run};
 use crate::cli::DownArgs;
 use crate::event::Reporter;
@@ -10,14 +10,16 @@ use crate::plan::down::down;
 use crate::ui::prompt::{Prompter, Text};
 
 pub async fn cmd_down<A: Adapters>(context: &Context<'_, A>, args: &DownArgs) -> Result<()> {
-    let mut loaded = load(context)?;
+    if args.dry_run {
+        let loaded = load(context)?;
+        let engine = loaded.engine(context).await?;
+        let observed = loaded.observe(&engine).await?;
+        return context.ui.plan(&down(&loaded.owner, &loaded.state, &observed, args.volumes));
+    }
+    let (mut loaded, _lock) = load_locked(context, "down")?;
     let engine = loaded.engine(context).await?;
-    let _lock = if args.dry_run { None } else { Some(loaded.lock(context, "down")?) };
     let observed = loaded.observe(&engine).await?;
     let plan = down(&loaded.owner, &loaded.state, &observed, args.volumes);
-    if args.dry_run {
-        return context.ui.plan(&plan);
-    }
     if args.volumes {
         confirm_loss(context, args, &loaded, &observed)?;
     }

@@ -1,15 +1,14 @@
 //! `restart`: stop, then `up`, which starts what is stopped in the right order and waits for it.
 
-use super::site::load;
+use super::site::load_locked;
 use super::{Adapters, Context, run, up};
 use crate::cli::{RestartArgs, Service};
 use crate::failure::{Failure, Result};
 use crate::plan::down::stop_for_restart;
 
 pub async fn cmd_restart<A: Adapters>(context: &Context<'_, A>, args: &RestartArgs) -> Result<()> {
-    let mut loaded = load(context)?;
+    let (mut loaded, _lock) = load_locked(context, "restart")?;
     let engine = loaded.engine(context).await?;
-    let _lock = loaded.lock(context, "restart")?;
     let observed = loaded.observe(&engine).await?;
     if observed.containers.is_empty() {
         return Err(Failure::failed("the site is down; there is nothing to restart")

@@ -58,19 +58,26 @@ pub fn load<A: Adapters>(context: &Context<'_, A>) -> Result<Loaded> {
     Ok(Loaded { dir, site, owner, state, pins, secrets })
 }
 
+/// Takes the site for this command, then reads it: what was read before could be the state that
+/// another operation has just replaced. Fails when another operation has the site.
+pub fn load_locked<A: Adapters>(context: &Context<'_, A>, command: &str) -> Result<(Loaded, SiteLock)> {
+    let state_dir = SiteDir::new(&context.cli.global.site_dir)?.state_dir();
+    if files::mode_of(&state_dir)?.is_none() {
+        // Says what is missing; without a state directory it cannot succeed.
+        load(context)?;
+    }
+    let holder = Holder {
+        command: format!("autoodoo {command}"),
+        pid: context.adapters.machine().pid,
+        since: context.adapters.clock().now(),
+    };
+    let lock = SiteLock::acquire(&state_dir, &holder)?;
+    Ok((load(context)?, lock))
+}
+
 impl Loaded {
     pub async fn engine<A: Adapters>(&self, context: &Context<'_, A>) -> Result<A::Engine> {
         context.adapters.engine(&context.cli.global.engine, self.state.engine.as_deref()).await
-    }
-
-    /// Takes the site for this command; fails when another has it.
-    pub fn lock<A: Adapters>(&self, context: &Context<'_, A>, command: &str) -> Result<SiteLock> {
-        let holder = Holder {
-            command: format!("autoodoo {command}"),
-            pid: context.adapters.machine().pid,
-            since: context.adapters.clock().now(),
-        };
-        SiteLock::acquire(&self.dir.state_dir(), &holder)
     }
 
     /// Everything on the engine that plans depend on, asked for side by side.

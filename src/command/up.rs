@@ -1,6 +1,6 @@
 //! `up`: bring the site to what its file says.
 
-use super::site::{Loaded, load};
+use super::site::{Loaded, load, load_locked};
 use super::{Adapters, Context, run};
 use crate::cli::UpArgs;
 use crate::engine::Engine;
@@ -13,13 +13,14 @@ use crate::stack::Inputs;
 use crate::stack::sizing::{Sizing, size};
 
 pub async fn cmd_up<A: Adapters>(context: &Context<'_, A>, args: &UpArgs) -> Result<()> {
-    let mut loaded = load(context)?;
-    let engine = loaded.engine(context).await?;
     if args.dry_run {
+        let loaded = load(context)?;
+        let engine = loaded.engine(context).await?;
         let plan = plan(context, &loaded, &engine, args.wait_timeout).await?;
         return context.ui.plan(&plan);
     }
-    let _lock = loaded.lock(context, "up")?;
+    let (mut loaded, _lock) = load_locked(context, "up")?;
+    let engine = loaded.engine(context).await?;
     converge(context, &mut loaded, &engine, args.wait_timeout, "up").await?;
     context.ui.result(&super::status::serving(&loaded))
 }
