@@ -1,5 +1,6 @@
 //! The engine as its own client shows it.
 
+use std::fs::File;
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -24,8 +25,19 @@ pub fn engine() -> Engine {
             _ => panic!("AUTOODOO_TEST_ENGINE must be docker or podman, not `{name}`"),
         };
         engine.call(&["version"]);
+        alone(engine);
         engine
     })
+}
+
+/// Waits until no other run of these tests uses the engine: its sites have the names of ours.
+fn alone(engine: Engine) {
+    static LOCK: OnceLock<File> = OnceLock::new();
+    let path = std::env::temp_dir().join(format!("autoodoo-e2e-{}.lock", engine.word()));
+    let file = File::create(&path).expect("a file for the lock");
+    file.lock().expect("a lock");
+    // Held until the process ends.
+    let _ = LOCK.set(file);
 }
 
 impl Engine {
