@@ -7,7 +7,7 @@ use crate::failure::{Context, Failure, Result};
 use crate::host::files;
 use crate::host::probe::Probe;
 use crate::name::ImageRef;
-use crate::observed::RunState;
+use crate::observed::{Labelled, RunState};
 use crate::pins::Pin;
 use crate::stack::spec::{ContainerSpec, LABEL_CONFIG, LABEL_SITE_ID, MountSource, NetworkSpec};
 
@@ -87,13 +87,17 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
     /// Its restart policy goes first, so that an engine restart in between does not bring it back;
     /// it is removed only once it was seen stopped.
     pub(super) async fn retire(&self, name: &str, grace: u32) -> Result<()> {
-        if self.engine.inspect(name).await?.is_none() {
-            return Ok(());
+        let Some(found) = self.engine.inspect(name).await? else { return Ok(()) };
+        if found.site_id() != Some(&self.state.site_id) {
+            return Err(Failure::failed(format!("container {name} is not of this site; it was not touched"))
+                .hint("remove or rename it yourself if it is not needed"));
         }
         self.engine.forbid_restart(name).await?;
         self.engine.stop(name, grace).await?;
         match self.engine.inspect(name).await? {
-            Some(found) if matches!(found.state, RunState::Running | RunState::Restarting) => {
+            Some(found)
+                if matches!(found.state, RunState::Running | RunState::Restarting | RunState::Paused) =>
+            {
                 Err(Failure::failed(format!("container {name} does not stop")))
             }
             Some(_) => self.engine.remove(name).await,

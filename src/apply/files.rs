@@ -76,13 +76,19 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         self.store_certificate(id, &leaf.chain_pem, &leaf.key_pem)
     }
 
-    /// The site's CA; made once. The key is written first: a certificate without its key would be
-    /// trusted by people for nothing.
+    /// The site's CA; made once.
     fn local_ca(&self) -> Result<CaPair> {
         let certificate = files::read_text_optional(&self.dir.ca_certificate())?;
         let key = files::read_text_optional(&self.dir.ca_key())?;
-        if let (Some(certificate_pem), Some(key)) = (certificate, key) {
-            return Ok(CaPair { certificate_pem, key_pem: Secret::new(key) });
+        match (certificate, key) {
+            (Some(certificate_pem), Some(key)) => {
+                return Ok(CaPair { certificate_pem, key_pem: Secret::new(key) });
+            }
+            // The key is written first: without any certificate yet, it is what a killed run left.
+            (None, Some(_)) if self.state.certificate.is_none() => {}
+            (None, None) => {}
+            (None, Some(_)) => return Err(half_a_ca("ca.crt", "secrets/ca.key")),
+            (Some(_), None) => return Err(half_a_ca("secrets/ca.key", "ca.crt")),
         }
         let ca = new_ca(&format!("autoodoo local CA ({})", self.state.site_id), self.clock.now())?;
         files::write_atomic(&self.dir.ca_key(), ca.key_pem.expose().as_bytes(), 0o600)?;
@@ -108,7 +114,39 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
     }
 
     pub(super) fn sweep(&self, confs: &[String], certificate: &str) -> Result<()> {
-        files::keep_only(&self.dir.root().join(dirs::ODOO), |name| confs.iter().any(|kept| kept == name))?;
-        files::keep_only(&self.dir.root().join(dirs::TLS), |name| name == certificate)
+        let root = self.dir.root();
+        files::keep_only(&root.join(dirs::ODOO), |name| {
+            !is_fingerprint(name) || confs.iter().any(|kept| kept == name)
+        })?;
+        files::keep_only(&root.join(dirs::TLS), |name| !is_certificate(name) || name == certificate)
+    }
+}
+
+/// People trust this CA: it is never replaced by accident.
+fn half_a_ca(missing: &str, there: &str) -> Failure {
+    Failure::failed(format!("half of the site's local CA is missing: {missing} does not exist"))
+        .hint(format!("bring it back from a copy, or remove {there} too: `autoodoo up` then makes a new CA"))
+        .hint("every client that trusts the present CA must be given a new one's ca.crt")
+}
+
+/// A name that we gave. What else lies there is the owner's, who may keep certificates of his own
+/// beside ours.
+fn is_certificate(name: &str) -> bool {
+    name.starts_with("local-") || name.strip_prefix("files-").is_some_and(is_fingerprint)
+}
+
+fn is_fingerprint(name: &str) -> bool {
+    name.len() == 16 && name.chars().all(|c| c.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_we_gave_are_swept() {
+        assert!(is_certificate("local-20260101-abcdef") && is_certificate("files-0123456789abcdef"));
+        assert!(!is_certificate("mine") && !is_certificate("files-from-the-ca"));
+        assert!(is_fingerprint("0123456789abcdef") && !is_fingerprint("addons"));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::containers::Watched;
 use super::{Bench, Deadline, POLL};
-use crate::engine::Engine;
+use crate::engine::{Engine, Exec};
 use crate::failure::{Failure, Result};
 use crate::host::files;
 use crate::host::probe::{Get, Probe};
@@ -45,12 +45,12 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
     /// nginx answers a reload that it cannot do by going on as before and saying so in its log:
     /// only new worker processes prove that the new configuration is in force.
     pub(super) async fn reload_nginx(&mut self, container: &str, fingerprint: &str) -> Result<()> {
-        let before = self.children(container).await;
+        let before = self.children(container).await?;
         self.engine.signal(container, "HUP").await?;
         let mut watched = Watched::new(container);
         let deadline = Deadline::after(RELOAD);
         loop {
-            let now = self.children(container).await;
+            let now = self.children(container).await.unwrap_or_default();
             if now.iter().any(|pid| !before.contains(pid)) {
                 return self.nginx_has_loaded(fingerprint);
             }
@@ -82,7 +82,9 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         };
         let mut watched = Watched::new(container);
         let deadline = Deadline::after(seconds);
-        while self.probe.get(&request).await.is_err() {
+        // An older nginx in the same network namespace would answer too: the new one must have
+        // workers of its own.
+        while !self.nginx_works(container).await || self.probe.get(&request).await.is_err() {
             self.must_run(&mut watched).await?;
             if deadline.passed() {
                 let lines = self.last_lines(container).await;
@@ -93,6 +95,12 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             tokio::time::sleep(POLL).await;
         }
         self.nginx_has_loaded(fingerprint)
+    }
+
+    async fn nginx_works(&self, container: &str) -> bool {
+        let comm = self.exec(container, Exec::new(["cat", "/proc/1/comm"])).await.unwrap_or_default();
+        comm.stdout.trim() == "nginx"
+            && self.children(container).await.is_ok_and(|workers| !workers.is_empty())
     }
 
     fn nginx_has_loaded(&mut self, fingerprint: &str) -> Result<()> {

@@ -156,14 +156,16 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
     async fn cron_runs(&self, container: &str) -> bool {
         let comm = self.exec(container, Exec::new(["cat", "/proc/1/comm"])).await.unwrap_or_default();
         let is_odoo = ["odoo", "python"].iter().any(|name| comm.stdout.starts_with(name));
-        is_odoo && !self.children(container).await.is_empty()
+        is_odoo && self.children(container).await.is_ok_and(|children| !children.is_empty())
     }
 
-    /// Process ids of the children of a container's first process; empty while it cannot be asked.
-    pub(super) async fn children(&self, container: &str) -> Vec<String> {
-        let exec = Exec::new(["cat", "/proc/1/task/1/children"]);
-        let output = self.exec(container, exec).await.unwrap_or_default();
-        output.stdout.split_whitespace().map(str::to_owned).collect()
+    /// Process ids of the children of a container's first process (proc(5)).
+    pub(super) async fn children(&self, container: &str) -> Result<Vec<String>> {
+        let output = self.exec(container, Exec::new(["cat", "/proc/1/task/1/children"])).await?;
+        if output.exit_code != 0 {
+            return Err(Failure::failed(format!("cannot see the processes of {container}")));
+        }
+        Ok(output.stdout.split_whitespace().map(str::to_owned).collect())
     }
 }
 

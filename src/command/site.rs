@@ -15,6 +15,7 @@ use crate::host::site_dir::SiteDir;
 use crate::name::ImageRef;
 use crate::observed::{Labelled, Observed};
 use crate::pins::Pins;
+use crate::plan::guard;
 use crate::plan::up::{CertificateFacts, LocalFacts};
 use crate::secret::Secret;
 
@@ -92,14 +93,16 @@ impl Loaded {
         let containers = try_join_all(ours.map(|container| engine.inspect(&container.id))).await?;
         let images: BTreeMap<_, _> =
             images.into_iter().filter_map(|(reference, image)| Some((reference, image?))).collect();
-        Ok(Observed {
+        let observed = Observed {
             engine: engine.info().await?,
             images,
             volumes,
             networks,
             all_containers,
             containers: containers.into_iter().flatten().collect(),
-        })
+        };
+        guard::right_engine(&self.owner, &self.state, &observed)?;
+        Ok(observed)
     }
 
     /// The references of the site file and what they were pinned to.

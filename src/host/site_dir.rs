@@ -16,11 +16,25 @@ pub struct SiteDir {
     root: PathBuf,
 }
 
+/// The path of a directory that does not exist, below the nearest one that does.
+fn not_yet(absolute: &Path) -> PathBuf {
+    let existing = absolute.ancestors().find_map(|ancestor| {
+        Some((ancestor.canonicalize().ok()?, absolute.strip_prefix(ancestor).ok()?.to_owned()))
+    });
+    existing.map_or_else(|| absolute.to_owned(), |(ancestor, rest)| ancestor.join(rest))
+}
+
 impl SiteDir {
     /// `root` may be relative to the working directory.
     pub fn new(root: &Path) -> Result<SiteDir> {
-        let root = std::path::absolute(root)
-            .map_err(|error| files::io_failure("cannot use the site directory", root, &error))?;
+        let unusable =
+            |error: &std::io::Error| files::io_failure("cannot use the site directory", root, error);
+        let absolute = std::path::absolute(root).map_err(|error| unusable(&error))?;
+        // One directory has one path, whatever link or `..` led to it: containers are compared by it.
+        let root = match absolute.canonicalize() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => not_yet(&absolute),
+            path => path.map_err(|error| unusable(&error))?,
+        };
         Ok(SiteDir { root })
     }
 
@@ -128,6 +142,18 @@ mod tests {
         site.save_state(&state).unwrap();
         assert_eq!(site.load_state().unwrap(), Some(state));
         assert_eq!(files::mode_of(&site.state_dir()).unwrap(), Some(0o700));
+    }
+
+    #[test]
+    fn one_directory_has_one_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(real.join("acme")).unwrap();
+        std::os::unix::fs::symlink(real.join("acme"), real.join("link")).unwrap();
+        for path in ["acme", "link", "acme/../acme", "acme/."] {
+            assert_eq!(SiteDir::new(&real.join(path)).unwrap().root(), real.join("acme"), "{path}");
+        }
+        assert_eq!(SiteDir::new(&real.join("link/new/site")).unwrap().root(), real.join("acme/new/site"));
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub fn nothing_foreign(site: &SiteName, owner: &Owner, observed: &Observed) -> R
         names::front(site),
         names::nginx(site, Slot::A),
         names::nginx(site, Slot::B),
+        names::helper(site, names::HELPER_CONF),
+        names::helper(site, names::HELPER_INIT),
+        names::helper(site, names::HELPER_NGINX_TEST),
     ];
     let strangers =
         |name: &String, found: Option<&dyn Labels>| found.and_then(|thing| stranger(name, thing, owner));
@@ -73,6 +76,20 @@ fn is_site_volume(name: &str, prefixes: &[String; 3]) -> bool {
             .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit()))
     };
     numbered(&prefixes[0]) || numbered(&prefixes[1]) || name == prefixes[2]
+}
+
+/// Refuses an engine that has nothing of the site when the site was made on another one.
+pub fn right_engine(owner: &Owner, state: &State, observed: &Observed) -> Result<()> {
+    let Some(made_on) = state.engine.as_deref() else { return Ok(()) };
+    let here = &observed.engine.endpoint;
+    let has_data = observed.volumes.iter().any(|volume| volume.site_id() == Some(owner.site_id.as_str()));
+    if state.phase == Phase::New || has_data || made_on == here {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "this site was made on the engine at {made_on}, and {here} has nothing of it"
+    ))
+    .hint("nothing was changed; leave out `--engine`, DOCKER_HOST and CONTAINER_HOST"))
 }
 
 /// Refuses when what the site directory remembers and the volumes on the engine do not agree:

@@ -200,7 +200,7 @@ fn postgres(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
     let site = inputs.site;
     let data = postgres_data_mount(site.postgres.major);
     let guard = format!(
-        "exec 9<{data} && flock --nonblock 9 || \
+        "exec 9<{data} && flock -n 9 || \
          {{ echo 'another PostgreSQL is running on this volume' >&2; exit 75; }}; \
          export POSTGRES_PASSWORD=\"$(head -c 32 /dev/urandom | base64)\"; \
          exec docker-entrypoint.sh \"$@\""
@@ -314,7 +314,7 @@ fn nginx(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
 /// network: with `reuseport` even a test in the live namespace would take connections and drop them.
 #[must_use]
 pub fn nginx_test(inputs: &Inputs<'_>) -> ContainerSpec {
-    let name = names::helper(&inputs.site.name, "nginx-test");
+    let name = names::helper(&inputs.site.name, names::HELPER_NGINX_TEST);
     let mut spec = nginx_with(inputs, name, Role::Helper, "candidate");
     spec.command.insert(0, "-t".to_owned());
     spec.entrypoint = vec!["nginx".to_owned()];
@@ -344,7 +344,7 @@ fn nginx_with(inputs: &Inputs<'_>, name: String, role: Role, which: &str) -> Con
 #[must_use]
 pub fn database_maker(inputs: &Inputs<'_>, command: &OdooContainer) -> ContainerSpec {
     ContainerSpec {
-        name: names::helper(&inputs.site.name, "init"),
+        name: names::helper(&inputs.site.name, names::HELPER_INIT),
         role: Role::Helper,
         labels: labels(inputs.owner, Role::Helper.word()),
         entrypoint: ["sleep", "infinity"].map(str::to_owned).to_vec(),
@@ -369,6 +369,11 @@ pub fn conf_owner(inputs: &Inputs<'_>) -> ContainerSpec {
         restart: Restart::No,
         stop_signal: Some("SIGKILL".to_owned()),
         stop_grace: HOLDER_GRACE,
-        ..plain(inputs, Role::Helper, names::helper(&inputs.site.name, "conf"), &inputs.site.odoo.image)
+        ..plain(
+            inputs,
+            Role::Helper,
+            names::helper(&inputs.site.name, names::HELPER_CONF),
+            &inputs.site.odoo.image,
+        )
     }
 }

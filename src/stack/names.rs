@@ -77,6 +77,11 @@ pub fn nginx(site: &SiteName, slot: Slot) -> String {
     format!("{site}-nginx-{}", slot.letter())
 }
 
+/// Purposes of helpers.
+pub const HELPER_CONF: &str = "conf";
+pub const HELPER_INIT: &str = "init";
+pub const HELPER_NGINX_TEST: &str = "nginx-test";
+
 /// A container that lives as long as one operation.
 #[must_use]
 pub fn helper(site: &SiteName, purpose: &str) -> String {
