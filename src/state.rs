@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Result};
+use crate::site::Site;
 
 /// The only version that is known.
 const VERSION: u32 = 1;
@@ -22,6 +23,28 @@ pub enum Phase {
     Ready,
     /// `down --volumes` has begun: volumes that are missing were removed on purpose.
     Removing,
+}
+
+/// What data is tied to: another name would not find it, another version could not read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Made {
+    pub site: String,
+    pub database: String,
+    pub postgres_major: u32,
+    pub odoo_release: u32,
+}
+
+impl Made {
+    #[must_use]
+    pub fn from_site(site: &Site) -> Made {
+        Made {
+            site: site.name.to_string(),
+            database: site.database.to_string(),
+            postgres_major: site.postgres.major,
+            odoo_release: site.odoo.release.number(),
+        }
+    }
 }
 
 impl fmt::Display for Phase {
@@ -52,6 +75,8 @@ pub struct State {
     pub certificate: Option<String>,
     /// Fingerprint of the nginx.conf that nginx has loaded.
     pub nginx_loaded: Option<String>,
+    /// What the data was made as; `None` before there is any.
+    pub made: Option<Made>,
 }
 
 impl State {
@@ -67,6 +92,7 @@ impl State {
             engine: None,
             certificate: None,
             nginx_loaded: None,
+            made: None,
         }
     }
 
@@ -118,7 +144,8 @@ mod tests {
           "system_identifier": null,
           "engine": null,
           "certificate": null,
-          "nginx_loaded": "cd34"
+          "nginx_loaded": "cd34",
+          "made": null
         }
         "#);
         assert_eq!(State::from_json(&state.to_json()).unwrap(), state);

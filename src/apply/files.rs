@@ -13,7 +13,7 @@ use crate::render::odoo_conf::{OdooSecrets, odoo_conf};
 use crate::secret::Secret;
 use crate::stack::dirs;
 use crate::stack::spec::ContainerSpec;
-use crate::state::Phase;
+use crate::state::{Made, Phase};
 use crate::tls::inspect::check_pair;
 use crate::tls::local_ca::{CaPair, issue, new_ca};
 
@@ -24,8 +24,9 @@ const GIVE_AWAY: &str = "for d in \"$@\"; do chown odoo \"$d/odoo.conf.new\" && 
      chmod 0400 \"$d/odoo.conf.new\" && mv \"$d/odoo.conf.new\" \"$d/odoo.conf\" || exit 1; done";
 
 impl<E: Engine, P: Probe> Bench<'_, E, P> {
-    pub(super) fn record_phase(&mut self, phase: Phase, generation: u32) -> Result<()> {
+    pub(super) fn record_phase(&mut self, phase: Phase, generation: u32, made: Option<Made>) -> Result<()> {
         self.state.phase = phase;
+        self.state.made = made;
         self.state.generation = generation;
         if phase == Phase::New {
             self.state.system_identifier = None;

@@ -71,8 +71,10 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
                 }
             };
             if let Err(failure) = done {
-                journal.end(self.clock.now(), Outcome::Failed)?;
-                return Err(failure);
+                return Err(match journal.end(self.clock.now(), Outcome::Failed) {
+                    Ok(()) => failure,
+                    Err(second) => failure.hint(format!("the journal could not be written either: {second}")),
+                });
             }
             journal.step_end(self.clock.now(), number)?;
         }
@@ -116,7 +118,9 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         match action {
             A::PullImage { image } => self.pull(image).await,
             A::PinImages { pin, keep } => self.pin_images(pin, keep).await,
-            A::RecordPhase { phase, generation } => self.record_phase(*phase, *generation),
+            A::RecordPhase { phase, generation, made } => {
+                self.record_phase(*phase, *generation, made.clone())
+            }
             A::CreateNetwork(spec) => self.create_network(spec).await,
             A::RemoveNetwork { name } => self.engine.remove_network(name).await,
             A::CreateVolume(spec) => self.engine.create_volume(spec).await,

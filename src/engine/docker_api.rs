@@ -321,7 +321,7 @@ impl Engine for DockerApi {
         if !self.can_update_restart() {
             return Ok(());
         }
-        let policy = Some(create::restart_policy(Restart::No));
+        let policy = Some(create::restart_policy(Restart::No, self.info.kind));
         let body = ContainerUpdateBody { restart_policy: policy, ..ContainerUpdateBody::default() };
         let updated = self.ordinary.update_container(&segment(container), body).await;
         let doing = || format!("cannot change the restart policy of the container `{container}`");

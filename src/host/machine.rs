@@ -8,12 +8,22 @@ use crate::failure::Result;
 use crate::stack::sizing::Capacity;
 use crate::stack::spec::Subnet;
 
-/// Processors and memory that this program may use; both respect control groups as far as the
-/// kernel shows them.
+/// Processors and memory of the whole machine, not of whoever runs this program: sizes must not
+/// depend on a quota of the shell or the timer that called.
 pub fn capacity() -> Result<Capacity> {
-    let cpus = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX));
+    let online = files::read_text(Path::new("/sys/devices/system/cpu/online"))?;
+    let cpus = processors(&online).unwrap_or(1);
     let memory_bytes = memory_total(&files::read_text(Path::new("/proc/meminfo"))?).unwrap_or(0);
     Ok(Capacity { cpus, memory_bytes })
+}
+
+/// Counts a list such as `0-3,6` (the kernel's cpulist format).
+fn processors(list: &str) -> Option<u32> {
+    let count = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        (last.parse::<u32>().ok()? + 1).checked_sub(first.parse().ok()?)
+    };
+    list.trim().split(',').map(count).sum()
 }
 
 /// `MemTotal` of /proc/meminfo (proc(5)) in bytes.
@@ -48,6 +58,13 @@ pub fn fqdn() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processors_are_counted() {
+        assert_eq!(processors("0-3,6\n"), Some(5));
+        assert_eq!(processors("0"), Some(1));
+        assert_eq!(processors(""), None);
+    }
 
     #[test]
     fn memory_is_read_in_bytes() {

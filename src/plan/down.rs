@@ -13,9 +13,9 @@ const STOPPING_ORDER: [Role; 7] =
 fn grace(role: Role) -> u32 {
     match role {
         Role::Postgres => stack::POSTGRES_GRACE,
-        Role::Odoo | Role::Cron => stack::ODOO_GRACE,
+        Role::Odoo | Role::Cron | Role::Session => stack::ODOO_GRACE,
         Role::Nginx => stack::NGINX_GRACE,
-        Role::Front | Role::Helper | Role::Session => stack::HOLDER_GRACE,
+        Role::Front | Role::Helper => stack::HOLDER_GRACE,
     }
 }
 
@@ -53,11 +53,11 @@ fn remove_volumes(plan: &mut Plan, owner: &Owner, state: &State, observed: &Obse
     }
     let generation = state.generation;
     let cause = "its owner confirmed that the data goes";
-    plan.push(Action::RecordPhase { phase: Phase::Removing, generation }, cause);
+    plan.push(Action::RecordPhase { phase: Phase::Removing, generation, made: None }, cause);
     for volume in found {
         plan.push(Action::RemoveVolume { name: volume.name.clone() }, cause);
     }
-    plan.push(Action::RecordPhase { phase: Phase::New, generation }, "the data is gone");
+    plan.push(Action::RecordPhase { phase: Phase::New, generation, made: None }, "the data is gone");
 }
 
 /// Stops the site's containers for a restart, outside in. `up` starts them again, inside out. With

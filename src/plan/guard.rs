@@ -3,9 +3,10 @@
 use crate::failure::{Failure, Result};
 use crate::name::SiteName;
 use crate::observed::{Labelled, Observed};
+use crate::site::Site;
 use crate::stack::names::{self, Slot};
 use crate::stack::spec::Owner;
-use crate::state::{Phase, State};
+use crate::state::{Made, Phase, State};
 
 /// Refuses a host on which something stands under our names that is not ours.
 pub fn nothing_foreign(site: &SiteName, owner: &Owner, observed: &Observed) -> Result<()> {
@@ -76,6 +77,29 @@ fn is_site_volume(name: &str, prefixes: &[String; 3]) -> bool {
             .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit()))
     };
     numbered(&prefixes[0]) || numbered(&prefixes[1]) || name == prefixes[2]
+}
+
+/// Refuses a site file that its own data does not fit.
+pub fn same_data(site: &Site, state: &State) -> Result<()> {
+    let Some(made) = &state.made else { return Ok(()) };
+    let now = Made::from_site(site);
+    let differences = [
+        ("name", made.site.clone(), now.site),
+        ("database", made.database.clone(), now.database),
+        ("PostgreSQL major", made.postgres_major.to_string(), now.postgres_major.to_string()),
+        ("Odoo release", made.odoo_release.to_string(), now.odoo_release.to_string()),
+    ];
+    let differences: Vec<String> = differences
+        .into_iter()
+        .filter(|(_, made, now)| made != now)
+        .map(|(what, made, now)| format!("its {what} is {made}, autoodoo.yaml says {now}"))
+        .collect();
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("the site file does not fit the site's data: {}", differences.join("; ")))
+        .hint("nothing was changed; put it back in autoodoo.yaml")
+        .hint("another name, database or major version needs the data to be moved, which `up` never does by itself"))
 }
 
 /// Refuses an engine that has nothing of the site when the site was made on another one.

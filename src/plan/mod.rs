@@ -16,7 +16,7 @@ use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login};
 use crate::render::odoo_conf::OdooConf;
 use crate::site::release::Release;
 use crate::stack::spec::{ContainerSpec, NetworkSpec, VolumeSpec};
-use crate::state::Phase;
+use crate::state::{Made, Phase};
 
 /// One thing to do. Everything is decided: names, addresses, texts, deadlines in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,9 +30,11 @@ pub enum Action {
         pin: Vec<ImageRef>,
         keep: Vec<ImageRef>,
     },
+    /// `made` is what the data was made as, once there is any.
     RecordPhase {
         phase: Phase,
         generation: u32,
+        made: Option<Made>,
     },
     CreateNetwork(NetworkSpec),
     RemoveNetwork {
@@ -243,7 +245,7 @@ impl fmt::Display for Action {
         match self {
             A::PullImage { image } => write!(f, "pull image {image}"),
             A::PinImages { .. } => write!(f, "write autoodoo.lock"),
-            A::RecordPhase { phase, generation } => {
+            A::RecordPhase { phase, generation, .. } => {
                 write!(f, "record state {phase}, generation {generation}")
             }
             A::CreateNetwork(spec) => write!(f, "create network {} ({})", spec.name, spec.subnet),

@@ -67,9 +67,16 @@ pub fn size(capacity: Capacity, users: u32) -> Sizing {
         limit_time_real: 1200,
         db_maxconn: CONNECTIONS_PER_PROCESS,
         max_connections: max_connections(workers, most_processes),
-        shared_buffers_mib: (capacity.memory_bytes / MIB / 8).clamp(128, 8192),
+        shared_buffers_mib: (steady(capacity.memory_bytes / MIB) / 8).clamp(128, 8192),
         expected_worker_memory: u64::from(workers + CRON_THREADS) * (150 * MIB * 4 + 1024 * MIB) / 5,
     }
+}
+
+/// Memory to the nearest sixteenth of the next power of two: what the kernel reports moves by some
+/// megabytes with each update, and no setting should move with it.
+fn steady(mib: u64) -> u64 {
+    let grain = (mib.next_power_of_two() / 16).max(1);
+    (mib + grain / 2) / grain * grain
 }
 
 /// Room for two Odoos with these workers; on most hosts room for as many as the host could ever have,
@@ -114,6 +121,14 @@ mod tests {
     #[test]
     fn more_users_need_no_restart_of_postgres() {
         assert_eq!(sized(2, 4, 1).max_connections, sized(2, 4, 1000).max_connections);
+    }
+
+    #[test]
+    fn a_few_megabytes_more_or_less_change_nothing() {
+        let buffers = |mib: u64| size(Capacity { cpus: 2, memory_bytes: mib * MIB }, 5).shared_buffers_mib;
+        for (mib, expected) in [(3900, 480), (3920, 480), (3935, 480), (24_030, 3072), (24_100, 3072)] {
+            assert_eq!(buffers(mib), expected, "{mib}");
+        }
     }
 
     #[test]

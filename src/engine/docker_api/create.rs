@@ -82,17 +82,20 @@ fn host_config(spec: &ContainerSpec, engine: EngineKind) -> HostConfig {
         network_mode: Some(network_mode(&spec.attachment)),
         port_bindings: Some(port_bindings(&spec.ports, engine)),
         mounts: Some(spec.mounts.iter().map(mount).collect()),
-        restart_policy: Some(restart_policy(spec.restart)),
+        restart_policy: Some(restart_policy(spec.restart, engine)),
         auto_remove: Some(spec.auto_remove),
         shm_size: spec.shm_bytes.map(saturating),
         ..HostConfig::default()
     }
 }
 
-pub(super) fn restart_policy(restart: Restart) -> RestartPolicy {
-    let name = match restart {
-        Restart::No => RestartPolicyNameEnum::NO,
-        Restart::UnlessStopped => RestartPolicyNameEnum::UNLESS_STOPPED,
+/// Podman's boot service brings back containers with `always` only; it has no daemon that would
+/// start one again that was stopped on purpose.
+pub(super) fn restart_policy(restart: Restart, engine: EngineKind) -> RestartPolicy {
+    let name = match (restart, engine) {
+        (Restart::No, _) => RestartPolicyNameEnum::NO,
+        (Restart::UnlessStopped, EngineKind::Docker) => RestartPolicyNameEnum::UNLESS_STOPPED,
+        (Restart::UnlessStopped, EngineKind::Podman) => RestartPolicyNameEnum::ALWAYS,
     };
     RestartPolicy { name: Some(name), maximum_retry_count: None }
 }

@@ -3,7 +3,7 @@
 use super::{Planner, retire};
 use crate::plan::{Action, FirstUser};
 use crate::stack::{self, names};
-use crate::state::Phase;
+use crate::state::{Made, Phase};
 
 impl Planner<'_> {
     /// Makes the first database under a name of its own; it gets its real name when it is complete,
@@ -53,7 +53,11 @@ impl Planner<'_> {
         let rename = Action::RenameDatabase { container: postgres, from, to };
         self.plan.push(rename, "the database is complete");
         self.plan.push(retire(&maker, 0), "it has done its work");
-        let ready = Action::RecordPhase { phase: Phase::Ready, generation: self.situation.state.generation };
+        let ready = Action::RecordPhase {
+            phase: Phase::Ready,
+            generation: self.situation.state.generation,
+            made: Some(Made::from_site(site)),
+        };
         self.plan.push(ready, "from now on its data is never made anew");
     }
 }

@@ -85,6 +85,7 @@ const UNPROVEN: &str = "the last operation did not end well, so it has not prove
 pub fn up(situation: &Situation<'_>) -> Result<Plan> {
     let site = situation.inputs.site;
     guard::nothing_foreign(&site.name, situation.inputs.owner, situation.observed)?;
+    guard::same_data(site, situation.state)?;
     guard::data_as_remembered(&site.name, situation.inputs.owner, situation.state, situation.observed)?;
     let planner = Planner::new(situation)?;
     planner.plan()
@@ -100,6 +101,8 @@ struct Planner<'a> {
     stack: Stack,
     nginx_text: String,
     plan: Plan,
+    /// Containers that the plan has retired already.
+    retired: BTreeSet<String>,
 }
 
 /// What is to become of a container that should be there.
@@ -118,7 +121,7 @@ impl<'a> Planner<'a> {
         let choice = choose(situation)?;
         let stack = stack::stack(&situation.inputs, &choice);
         let nginx_text = nginx_conf(&stack.nginx_conf);
-        Ok(Planner { situation, stack, nginx_text, plan: Plan::default() })
+        Ok(Planner { situation, stack, nginx_text, plan: Plan::default(), retired: BTreeSet::new() })
     }
 
     fn plan(mut self) -> Result<Plan> {
@@ -141,6 +144,10 @@ impl<'a> Planner<'a> {
 
     fn observed(&self) -> &'a Observed {
         self.situation.observed
+    }
+
+    fn runs(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|container| container.state == RunState::Running)
     }
 
     fn find(&self, name: &str) -> Option<&'a Container> {
@@ -182,7 +189,11 @@ impl<'a> Planner<'a> {
         let images = [&site.postgres.image, &site.odoo.image, &site.nginx.image];
         for image in images {
             if self.image_id(image).is_none() {
-                self.plan.push(Action::PullImage { image: image.clone() }, "it is not on this host");
+                let cause = match self.situation.pins.images.contains_key(image.as_str()) {
+                    true => "the pinned one is no longer on this host; what the tag leads to takes its place",
+                    false => "it is not on this host",
+                };
+                self.plan.push(Action::PullImage { image: image.clone() }, cause);
             }
         }
         let (keep, pin): (Vec<_>, Vec<_>) =
@@ -196,7 +207,8 @@ impl<'a> Planner<'a> {
     fn first_phase(&mut self) {
         if self.situation.state.phase == Phase::New {
             let phase = Phase::Initialising;
-            let action = Action::RecordPhase { phase, generation: self.situation.state.generation };
+            let action =
+                Action::RecordPhase { phase, generation: self.situation.state.generation, made: None };
             self.plan.push(action, "this site has no data yet");
         }
     }
@@ -217,7 +229,7 @@ impl<'a> Planner<'a> {
     /// Returns whether PostgreSQL is (re)started, so that Odoo must start anew.
     fn postgres(&mut self) -> bool {
         let spec = self.stack.postgres.clone();
-        let fate = self.fate(&spec);
+        let fate = self.broken_cluster().unwrap_or_else(|| self.fate(&spec));
         if fate == Fate::Keep {
             if !self.situation.settled {
                 self.await_postgres(UNPROVEN);
@@ -229,8 +241,9 @@ impl<'a> Planner<'a> {
             self.plan.push(Action::WriteFile { path: files::PG_HBA.into(), content }, "PostgreSQL reads it");
         }
         // Odoo does not survive a restart of its server: it stops first and starts after.
-        for name in [names::cron(&self.site().name), self.stack.odoo.spec.name.clone()] {
-            if self.find(&name).is_some_and(|c| c.state == RunState::Running) {
+        let site = &self.site().name;
+        for name in [names::cron(site), names::odoo(site, Slot::A), names::odoo(site, Slot::B)] {
+            if self.runs(&name) {
                 let stop = Action::StopContainer { name, grace: stack::ODOO_GRACE };
                 self.plan.push(stop, "PostgreSQL is about to be replaced");
             }
@@ -238,6 +251,24 @@ impl<'a> Planner<'a> {
         self.realise(&spec, &fate, stack::POSTGRES_GRACE);
         self.await_postgres("Odoo needs it");
         true
+    }
+
+    /// A first cluster whose making was cut off (the image takes it for complete) never comes up.
+    /// While no server of this site has ever answered there is nothing in it: it is made again.
+    fn broken_cluster(&mut self) -> Option<Fate> {
+        let state = self.situation.state;
+        let found = self.find(&self.stack.postgres.name)?;
+        let never_answered = state.phase == Phase::Initialising && state.system_identifier.is_none();
+        if !never_answered || !matches!(found.state, RunState::Exited | RunState::Restarting) {
+            return None;
+        }
+        let cause = "the making of the first cluster was cut off";
+        let volume = self.stack.db_volume.clone();
+        self.plan.push(retire(&found.name, stack::POSTGRES_GRACE), cause);
+        self.plan.push(Action::RemoveVolume { name: volume.name.clone() }, "no server ever answered from it");
+        self.plan.push(Action::CreateVolume(volume), cause);
+        self.retired.insert(found.name.clone());
+        Some(Fate::Make(cause.to_owned()))
     }
 
     fn await_postgres(&mut self, cause: &str) {
@@ -263,7 +294,7 @@ impl<'a> Planner<'a> {
             }
             Fate::Make(reason) => reason.clone(),
         };
-        if self.find(&spec.name).is_some() {
+        if self.find(&spec.name).is_some() && !self.retired.contains(&spec.name) {
             self.plan.push(retire(&spec.name, grace), cause.clone());
         }
         self.plan.push(Action::CreateContainer(Box::new(self.with_pinned_image(spec))), cause);
@@ -321,7 +352,8 @@ impl<'a> Planner<'a> {
         // Nobody serves from this slot: whatever stands there goes without a drain.
         self.realise(&spec, &fate, stack::ODOO_GRACE);
         if fate != Fate::Keep || old.is_some() || !self.situation.settled {
-            self.await_odoo(&spec, old.is_some() && matches!(fate, Fate::Make(_)));
+            let old_serves = !postgres_restarted && self.runs(&other);
+            self.await_odoo(&spec, old_serves && matches!(fate, Fate::Make(_)));
         }
         old
     }
@@ -350,6 +382,7 @@ impl<'a> Planner<'a> {
                 let name = names::nginx(&self.site().name, slot);
                 if self.find(&name).is_some() {
                     self.plan.push(retire(&name, stack::NGINX_GRACE), "its network holder is replaced");
+                    self.retired.insert(name);
                 }
             }
         }
@@ -376,46 +409,38 @@ impl<'a> Planner<'a> {
     fn nginx(&mut self, front_new: bool) -> Option<String> {
         let spec = self.stack.nginx.clone();
         let fate = match self.fate(&spec) {
-            Fate::Keep if front_new => Fate::Make("its network holder was replaced".to_owned()),
+            Fate::Keep | Fate::Start(_) if front_new => {
+                Fate::Make("its network holder was replaced".to_owned())
+            }
             fate => fate,
         };
         let fingerprint = text_fingerprint(&self.nginx_text);
         self.nginx_conf(&fingerprint);
         let other = names::nginx(&self.site().name, other_slot(&spec.name));
-        let old = self.find(&other).filter(|_| !front_new).map(|container| container.name.clone());
+        let old = self.find(&other).map(|container| container.name.clone());
+        let old = old.filter(|old| !self.retired.contains(old));
         match fate {
             Fate::Keep if self.situation.state.nginx_loaded.as_deref() != Some(&fingerprint) => {
                 let reload = Action::ReloadNginx { container: spec.name, fingerprint };
                 self.plan.push(reload, "its configuration changed");
             }
             Fate::Keep if self.situation.settled => {}
-            Fate::Keep => self.await_nginx(spec.name, fingerprint, UNPROVEN),
+            Fate::Keep => self.await_nginx(spec.name, fingerprint, UNPROVEN, false),
             Fate::Start(_) | Fate::Make(_) => {
-                if front_new {
-                    // What stood there was retired with the old holder.
-                    self.make_nginx_in_new_front(&spec, &fate);
-                } else {
-                    self.realise(&spec, &fate, stack::NGINX_GRACE);
-                }
-                self.await_nginx(spec.name, fingerprint, "it must answer before anything else happens");
+                self.realise(&spec, &fate, stack::NGINX_GRACE);
+                let old_serves = old.as_deref().is_some_and(|old| self.runs(old));
+                let cause = "it must answer before anything else happens";
+                self.await_nginx(spec.name, fingerprint, cause, old_serves);
             }
         }
         old
     }
 
-    fn await_nginx(&mut self, container: String, fingerprint: String, cause: &str) {
+    fn await_nginx(&mut self, container: String, fingerprint: String, cause: &str, old_serves: bool) {
+        let undo = if old_serves { vec![retire(&container, stack::NGINX_GRACE)] } else { Vec::new() };
         let (address, host) = (self.front_address(), self.site().domain.clone());
         let wait = Action::AwaitNginx { container, address, host, fingerprint, seconds: SOON };
-        self.plan.push(wait, cause);
-    }
-
-    fn make_nginx_in_new_front(&mut self, spec: &ContainerSpec, fate: &Fate) {
-        let cause = match fate {
-            Fate::Make(reason) => reason.clone(),
-            _ => "its network holder was replaced".to_owned(),
-        };
-        self.plan.push(Action::CreateContainer(Box::new(self.with_pinned_image(spec))), cause);
-        self.plan.push(Action::StartContainer { name: spec.name.clone() }, "it was just made");
+        self.plan.push_guarded(wait, cause, undo);
     }
 
     /// Writes, tests and publishes nginx.conf when its text is new.
@@ -441,7 +466,7 @@ impl<'a> Planner<'a> {
             self.plan.push(retire(&name, stack::NGINX_GRACE), "its successor answers");
         }
         if let Some(name) = odoo {
-            if self.find(&name).is_some_and(|c| c.state == RunState::Running) {
+            if self.runs(&name) {
                 let drain = Action::DrainOdoo { container: name.clone(), seconds: DRAIN };
                 self.plan.push(drain, "requests that it has begun are finished");
             }
