@@ -154,7 +154,6 @@ if len(zones) == 1:
 
 env.ref('base.user_admin').write(user)
 env['ir.config_parameter'].set_param('web.base.url', v['url'])
-env['ir.config_parameter'].set_param('web.base.url.freeze', 'True')
 env.cr.commit()
 ";
 

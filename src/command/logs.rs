@@ -1,5 +1,7 @@
 //! `logs`: lines of the site's services.
 
+use std::time::Duration;
+
 use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,7 +12,9 @@ use crate::engine::{Engine, LogQuery};
 use crate::failure::{Failure, Result};
 use crate::observed::Labelled;
 use crate::stack::spec::Role;
+use crate::ui::Ui;
 
+const CLOSED_POLL: Duration = Duration::from_millis(200);
 const SERVICES: [Role; 4] = [Role::Postgres, Role::Odoo, Role::Cron, Role::Nginx];
 
 pub async fn cmd_logs<A: Adapters>(context: &Context<'_, A>, args: &LogsArgs) -> Result<()> {
@@ -36,7 +40,7 @@ pub async fn cmd_logs<A: Adapters>(context: &Context<'_, A>, args: &LogsArgs) ->
     let readers = found.iter().map(async |container| {
         let label = container.name.strip_prefix(&prefix).unwrap_or(&container.name);
         let mut show = |_, line: &str| {
-            // A reader that has gone ends the program at the next line; see `Ui::data`.
+            // What cannot be written is not worth a second error; a reader that has gone ends it all.
             let _ = if several {
                 context.ui.data(&format!("{label:<9} | {line}"))
             } else {
@@ -46,12 +50,22 @@ pub async fn cmd_logs<A: Adapters>(context: &Context<'_, A>, args: &LogsArgs) ->
         engine.logs(&container.id, &query, &mut show).await
     });
     if args.follow {
-        return try_join_all(readers).await.map(drop);
+        return tokio::select! {
+            read = try_join_all(readers) => read.map(drop),
+            () = nobody_reads(context.ui) => Ok(()),
+        };
     }
     for reader in readers {
         reader.await?;
     }
     Ok(())
+}
+
+/// Resolves once the reader of our output has gone, as `head` does.
+async fn nobody_reads(ui: &Ui) {
+    while !ui.is_closed() {
+        tokio::time::sleep(CLOSED_POLL).await;
+    }
 }
 
 fn service_word(service: Service) -> &'static str {

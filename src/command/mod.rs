@@ -23,7 +23,7 @@ use crate::host::probe::Probe;
 use crate::host::random::Random;
 use crate::name::Port;
 use crate::stack::sizing::Capacity;
-use crate::stack::spec::Subnet;
+use crate::stack::spec::UsedNetwork;
 use crate::ui::Ui;
 use crate::ui::prompt::Prompter;
 
@@ -52,7 +52,7 @@ pub trait Adapters {
 pub struct Machine {
     pub capacity: Capacity,
     /// Networks that the host routes to.
-    pub routed: Vec<Subnet>,
+    pub routed: Vec<UsedNetwork>,
     pub fqdn: Option<String>,
     /// The value of LANG.
     pub lang: Option<String>,

@@ -1,7 +1,5 @@
 //! `psql`, `shell` and `odoo`: a person at the site's own tools. Exit codes are passed on.
 
-use std::time::Duration;
-
 use super::site::{Loaded, load};
 use super::up::with_situation;
 use super::{Adapters, Context};
@@ -9,24 +7,18 @@ use crate::cli::{OdooArgs, PsqlArgs, ShellArgs};
 use crate::engine::{Engine, Exec};
 use crate::failure::{Failure, Result};
 use crate::host::files;
+use crate::observed::{Container, Labelled, Observed, RunState};
 use crate::plan::up::{pinned, target};
 use crate::render::odoo_conf::DATABASE_ROLE;
 use crate::stack::names;
-use crate::stack::spec::{ContainerSpec, MountSource, Restart};
+use crate::stack::spec::{ContainerSpec, MountSource, Restart, Role};
 use crate::state::Phase;
-
-const REMOVAL_POLL: Duration = Duration::from_millis(20);
-/// Ten seconds in all.
-const REMOVAL_POLLS: u32 = 500;
 
 pub async fn cmd_psql<A: Adapters>(context: &Context<'_, A>, args: &PsqlArgs) -> Result<u8> {
     let loaded = load(context)?;
     has_data(&loaded)?;
     let engine = loaded.engine(context).await?;
-    let container = names::postgres(&loaded.site.name);
-    if engine.inspect(&container).await?.is_none() {
-        return Err(Failure::failed("PostgreSQL is not running").hint("start the site with `autoodoo up`"));
-    }
+    let container = running_postgres(&loaded, &loaded.observe(&engine).await?)?;
     let mut words = ["psql", "--username=postgres", "--dbname"].map(str::to_owned).to_vec();
     words.push(loaded.site.database.to_string());
     words.extend(args.args.iter().cloned());
@@ -58,19 +50,7 @@ async fn run_odoo<A: Adapters>(context: &Context<'_, A>, command: Vec<String>) -
     let tty = spec.tty;
     let id = engine.create(&spec).await?;
     let code = engine.run_attached(&id, tty).await?;
-    gone(&engine, &id).await?;
     Ok(exit_code(code))
-}
-
-/// The engine removes the container by itself, some moments after it has ended.
-async fn gone<E: Engine>(engine: &E, id: &str) -> Result<()> {
-    for _ in 0..REMOVAL_POLLS {
-        if engine.inspect(id).await?.is_none() {
-            return Ok(());
-        }
-        tokio::time::sleep(REMOVAL_POLL).await;
-    }
-    engine.remove(id).await
 }
 
 async fn session<A: Adapters>(
@@ -80,6 +60,7 @@ async fn session<A: Adapters>(
     command: Vec<String>,
 ) -> Result<ContainerSpec> {
     let observed = loaded.observe(engine).await?;
+    running_postgres(loaded, &observed)?;
     let spec = with_situation(context, loaded, &observed, 0, |situation| {
         Ok(pinned(situation, &target(situation)?.command.spec))
     })?;
@@ -103,6 +84,18 @@ async fn session<A: Adapters>(
         }
     }
     Ok(spec)
+}
+
+/// The id of the site's own running server, found by its labels: a name could be anybody's.
+fn running_postgres(loaded: &Loaded, observed: &Observed) -> Result<String> {
+    let ours = |container: &&Container| {
+        container.role() == Some(Role::Postgres)
+            && container.site_id() == Some(loaded.owner.site_id.as_str())
+            && container.state == RunState::Running
+    };
+    observed.containers.iter().find(ours).map(|container| container.id.clone()).ok_or_else(|| {
+        Failure::failed("PostgreSQL of this site is not running").hint("start the site with `autoodoo up`")
+    })
 }
 
 fn has_data(loaded: &Loaded) -> Result<()> {

@@ -73,7 +73,9 @@ pub fn load_locked<A: Adapters>(context: &Context<'_, A>, command: &str) -> Resu
         since: context.adapters.clock().now(),
     };
     let lock = SiteLock::acquire(&state_dir, &holder)?;
-    Ok((load(context)?, lock))
+    let loaded = load(context)?;
+    loaded.dir.sweep_temporary()?;
+    Ok((loaded, lock))
 }
 
 impl Loaded {
@@ -180,6 +182,13 @@ impl Loaded {
         chain: &str,
         key: &Secret,
     ) -> Result<CertificateFacts> {
+        let next = format!("files-{}", text_fingerprint(&format!("{chain}{}", key.expose())));
+        let current = self.stored_certificate()?.map(|(id, _)| id);
+        if current.as_ref() == Some(&next) {
+            // It was found good when it was installed; that it has ended since must not keep the
+            // site down.
+            return Ok(CertificateFacts { current, due: None, next });
+        }
         check_pair(chain, key)?;
         let names: Vec<_> = self.site.names().cloned().collect();
         let faults = problems(&inspect(chain)?, &names, context.adapters.clock().now());
@@ -190,12 +199,6 @@ impl Loaded {
             ))
             .hint("give a certificate for all names of the site under `tls:`, or use `mode: self-signed`"));
         }
-        let next = format!("files-{}", text_fingerprint(&format!("{chain}{}", key.expose())));
-        let current = self.stored_certificate()?.map(|(id, _)| id);
-        let due = match &current {
-            Some(current) if *current == next => None,
-            _ => Some("the certificate files are new".to_owned()),
-        };
-        Ok(CertificateFacts { current, due, next })
+        Ok(CertificateFacts { current, due: Some("the certificate files are new".to_owned()), next })
     }
 }

@@ -98,6 +98,7 @@ impl fmt::Display for Status {
         writeln!(f, "site    {} at {}", self.site, self.url)?;
         writeln!(f, "engine  {} {} at {}", self.engine.kind, self.engine.version, self.engine.endpoint)?;
         let data = match self.phase {
+            Phase::Ready if self.volumes.len() < 2 => "MISSING; see `autoodoo up`".to_owned(),
             Phase::Ready => self.volumes.join(", "),
             phase => format!("none yet ({phase})"),
         };

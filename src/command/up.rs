@@ -42,7 +42,8 @@ pub async fn converge<A: Adapters>(
     run::apply(context, loaded, engine, &plan, operation).await
 }
 
-async fn plan<A: Adapters>(
+/// Makes the plan and changes nothing.
+pub async fn plan<A: Adapters>(
     context: &Context<'_, A>,
     loaded: &Loaded,
     engine: &A::Engine,

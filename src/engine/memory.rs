@@ -233,7 +233,8 @@ impl MemoryEngine {
 impl Engine for MemoryEngine {
     async fn info(&self) -> Result<EngineInfo> {
         self.look()?;
-        let (version, endpoint) = ("0.0.0-memory".to_owned(), "unix:///memory.sock".to_owned());
+        let endpoint = format!("unix:///memory/{}.sock", self.shared.kind);
+        let version = "0.0.0-memory".to_owned();
         Ok(EngineInfo { kind: self.shared.kind, version, api: "1.41".to_owned(), endpoint })
     }
 

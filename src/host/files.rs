@@ -115,6 +115,17 @@ pub fn subdirectories_with(directory: &Path, file: &str) -> Result<BTreeSet<Stri
     Ok(names.filter(|name| directory.join(name).join(file).is_file()).collect())
 }
 
+/// Every directory directly below these; one that does not exist has none.
+pub fn subdirectories(directories: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for directory in directories {
+        found.extend(
+            entries(directory)?.into_iter().map(|name| directory.join(name)).filter(|path| path.is_dir()),
+        );
+    }
+    Ok(found)
+}
+
 /// Removes every subdirectory whose name is not kept.
 pub fn keep_only(directory: &Path, kept: impl Fn(&str) -> bool) -> Result<()> {
     for name in entries(directory)?.into_iter().filter(|name| !kept(name)) {

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::files;
 use crate::failure::Result;
 use crate::stack::sizing::Capacity;
-use crate::stack::spec::Subnet;
+use crate::stack::spec::UsedNetwork;
 
 /// Processors and memory of the whole machine, not of whoever runs this program: sizes must not
 /// depend on a quota of the shell or the timer that called.
@@ -18,12 +18,12 @@ pub fn capacity() -> Result<Capacity> {
 }
 
 /// Counts a list such as `0-3,6` (the kernel's cpulist format).
-fn processors(list: &str) -> Option<u32> {
+fn processors(cpulist: &str) -> Option<u32> {
     let count = |range: &str| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         (last.parse::<u32>().ok()? + 1).checked_sub(first.parse().ok()?)
     };
-    list.trim().split(',').map(count).sum()
+    cpulist.trim().split(',').map(count).sum()
 }
 
 /// `MemTotal` of /proc/meminfo (proc(5)) in bytes.
@@ -33,17 +33,20 @@ fn memory_total(meminfo: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// The /24 networks around every destination that the host has a route to.
-pub fn routed() -> Result<Vec<Subnet>> {
+/// Every network that the host has a route to, but for the default route.
+pub fn routed() -> Result<Vec<UsedNetwork>> {
     Ok(destinations(&files::read_text(Path::new("/proc/net/route"))?))
 }
 
-/// /proc/net/route: the destination is the second column, hexadecimal, in the machine's own byte
-/// order.
-fn destinations(table: &str) -> Vec<Subnet> {
+/// /proc/net/route: destination and mask are the second and eighth column, hexadecimal, in the
+/// machine's own byte order.
+fn destinations(table: &str) -> Vec<UsedNetwork> {
     let destination = |line: &str| {
-        let number = u32::from_str_radix(line.split_whitespace().nth(1)?, 16).ok()?;
-        (number != 0).then(|| Subnet::around(Ipv4Addr::from(number.to_ne_bytes())))
+        let mut fields = line.split_whitespace();
+        let base = u32::from_str_radix(fields.nth(1)?, 16).ok()?;
+        let mask = u32::from_str_radix(fields.nth(5)?, 16).ok()?;
+        let network = UsedNetwork::new(Ipv4Addr::from(base.to_ne_bytes()), mask.count_ones())?;
+        (mask != 0).then_some(network)
     };
     table.lines().skip(1).filter_map(destination).collect()
 }
@@ -75,7 +78,9 @@ mod tests {
     #[test]
     #[cfg(target_endian = "little")]
     fn routes_name_their_networks() {
-        let table = "Iface\tDestination\tGateway\neth0\t00000000\t0100A8C0\neth0\t0007D50A\t00000000\n";
-        assert_eq!(destinations(table), vec![Subnet::around(Ipv4Addr::new(10, 213, 7, 1))]);
+        let table = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\n\
+                     eth0\t00000000\t0100A8C0\t0003\t0\t0\t0\t00000000\n\
+                     eth0\t0000D00A\t00000000\t0001\t0\t0\t0\t0000F0FF\n";
+        assert_eq!(destinations(table), [UsedNetwork::parse("10.208.0.0/12").unwrap()]);
     }
 }

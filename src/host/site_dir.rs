@@ -61,12 +61,6 @@ impl SiteDir {
         self.root.join("secrets")
     }
 
-    /// Rendered files, made anew from the site file at any time.
-    #[must_use]
-    pub fn generated_dir(&self) -> PathBuf {
-        self.root.join("generated")
-    }
-
     /// The lock, the state and the journal; mode 0700.
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {
@@ -119,6 +113,17 @@ impl SiteDir {
     #[must_use]
     pub fn journal(&self) -> Journal {
         Journal::new(self.state_dir())
+    }
+
+    /// Removes the half-written files that a killed run left. Only for the holder of the lock.
+    pub fn sweep_temporary(&self) -> Result<()> {
+        let (secrets, generated) = (self.secrets_dir(), self.root.join("generated"));
+        let fixed = [self.root.clone(), self.state_dir(), secrets.clone(), generated.join("postgres")];
+        let below = [secrets.join("tls"), generated.join("odoo"), generated.join("nginx")];
+        for directory in fixed.into_iter().chain(files::subdirectories(&below)?) {
+            files::sweep_temporary(&directory)?;
+        }
+        Ok(())
     }
 
     fn state_file(&self) -> PathBuf {

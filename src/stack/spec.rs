@@ -115,6 +115,37 @@ impl Subnet {
     }
 }
 
+/// An IPv4 network of any size that somebody already uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UsedNetwork {
+    base: Ipv4Addr,
+    /// Bits of the network part, 0 to 32.
+    prefix: u32,
+}
+
+impl UsedNetwork {
+    /// `None` for more than 32 bits.
+    #[must_use]
+    pub fn new(base: Ipv4Addr, prefix: u32) -> Option<UsedNetwork> {
+        (prefix <= 32).then_some(UsedNetwork { base, prefix })
+    }
+
+    /// Reads `10.0.0.0/8`; an IPv6 network is none of ours.
+    #[must_use]
+    pub fn parse(cidr: &str) -> Option<UsedNetwork> {
+        let (base, prefix) = cidr.split_once('/')?;
+        UsedNetwork::new(base.parse().ok()?, prefix.parse().ok()?)
+    }
+
+    /// Whether the two share an address.
+    #[must_use]
+    pub fn overlaps(self, subnet: Subnet) -> bool {
+        let shared = self.prefix.min(24);
+        let mask = u32::MAX.checked_shl(32 - shared).unwrap_or(0);
+        u32::from(self.base) & mask == u32::from(subnet.base) & mask
+    }
+}
+
 impl std::fmt::Display for Subnet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/24", self.base)
@@ -207,6 +238,22 @@ pub struct ContainerSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn overlaps_know_their_masks() {
+        let ours = Subnet::around(Ipv4Addr::new(10, 213, 7, 0));
+        for cidr in
+            ["10.213.7.0/24", "10.213.7.128/25", "10.213.7.9/32", "10.208.0.0/12", "10.0.0.0/8", "0.0.0.0/0"]
+        {
+            assert!(UsedNetwork::parse(cidr).unwrap().overlaps(ours), "{cidr}");
+        }
+        for cidr in ["10.213.8.0/24", "10.214.0.0/16", "192.168.0.0/16", "11.0.0.0/8"] {
+            assert!(!UsedNetwork::parse(cidr).unwrap().overlaps(ours), "{cidr}");
+        }
+        for cidr in ["fd00::/64", "10.0.0.0", "10.0.0.0/33"] {
+            assert_eq!(UsedNetwork::parse(cidr), None);
+        }
+    }
 
     #[test]
     fn subnet_arithmetic() {

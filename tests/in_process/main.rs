@@ -268,3 +268,74 @@ fn status_tells_programs_and_people() {
     let services = programs["services"].as_array().unwrap();
     assert!(services.iter().all(|service| service["state"] == "running"), "{services:?}");
 }
+
+#[test]
+fn a_new_nginx_that_does_not_work_is_undone() {
+    let world = World::up();
+    world.engine.add_image("nginx:newer");
+    world.edit("nginx:stable", "nginx:newer");
+    *world.deaf.borrow_mut() = Some("nginx-b".to_owned());
+    let ran = world.run("up");
+    assert_eq!(ran.code, 6, "{}", ran.talk);
+    assert_eq!(world.containers(), UP);
+}
+
+#[test]
+fn another_engine_is_refused_whatever_the_command() {
+    let world = World::up();
+    let other = world.on_an_empty_engine();
+    for line in ["up", "down", "down --volumes --confirm acme", "restart", "status"] {
+        let ran = other.run(line);
+        assert_eq!(ran.code, 2, "{line}: {}", ran.talk);
+        assert!(ran.talk.contains("was made on the engine at"), "{line}: {}", ran.talk);
+    }
+    assert_eq!(other.engine.changes(), Vec::<String>::new());
+}
+
+#[test]
+fn a_site_file_that_the_data_does_not_fit_is_refused() {
+    let changes = [
+        ("postgres:17", "postgres:15", "PostgreSQL major is 17"),
+        ("odoo:19", "odoo:18", "Odoo release is 19"),
+        ("database: acme", "database: other", "database is acme"),
+        ("name: acme", "name: other", "name is acme"),
+    ];
+    for (from, to, expected) in changes {
+        let world = World::up();
+        world.edit(from, to);
+        let ran = world.run("up");
+        assert_eq!(ran.code, 2, "{to}: {}", ran.talk);
+        assert!(ran.talk.contains(expected), "{}", ran.talk);
+        assert_eq!(world.engine.changes(), Vec::<String>::new(), "{to}");
+    }
+}
+
+#[test]
+fn a_restart_that_up_would_refuse_stops_nothing() {
+    let world = World::up();
+    world.edit("postgres:17", "postgres:15");
+    assert_eq!(world.run("restart").code, 2);
+    assert_eq!(world.containers(), UP);
+}
+
+#[test]
+fn the_owners_own_certificates_are_never_swept() {
+    let world = World::up();
+    let own = world.file("secrets/tls/mine");
+    std::fs::create_dir(&own).unwrap();
+    std::fs::write(own.join("privkey.pem"), "precious").unwrap();
+    world.edit("users: 5", "users: 60");
+    assert_eq!(world.run("up").code, 0);
+    assert_eq!(std::fs::read_to_string(own.join("privkey.pem")).unwrap(), "precious");
+}
+
+#[test]
+fn half_a_local_ca_is_never_replaced() {
+    let world = World::up();
+    let key = std::fs::read(world.file("secrets/ca.key")).unwrap();
+    std::fs::remove_file(world.file("ca.crt")).unwrap();
+    let ran = world.run("up");
+    assert_eq!(ran.code, 1);
+    assert!(ran.talk.contains("half of the site's local CA"), "{}", ran.talk);
+    assert_eq!(std::fs::read(world.file("secrets/ca.key")).unwrap(), key);
+}

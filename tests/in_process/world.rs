@@ -19,7 +19,7 @@ use autoodoo::host::clock::{Clock, FixedClock};
 use autoodoo::host::probe::{Answer, Get, Probe, ProbeError};
 use autoodoo::host::random::{Random, SeededRandom};
 use autoodoo::name::Port;
-use autoodoo::observed::{Connected, RunState};
+use autoodoo::observed::{Connected, EngineKind, RunState};
 use autoodoo::stack::sizing::Capacity;
 use autoodoo::ui::prompt::{Prompter, Scripted};
 
@@ -76,7 +76,7 @@ pub struct World {
     pub engine: MemoryEngine,
     pub databases: Databases,
     pub engine_runs: Cell<bool>,
-    /// Odoo containers whose name ends so never answer.
+    /// The container whose name ends so runs and never answers.
     pub deaf: Rc<RefCell<Option<String>>>,
     probe: FakeProbe,
     random: SeededRandom,
@@ -88,15 +88,22 @@ pub struct World {
 
 impl World {
     pub fn new() -> World {
-        let engine = MemoryEngine::default();
-        for image in ["odoo:19", "postgres:17", "nginx:stable"] {
+        World::new_on(EngineKind::Docker)
+    }
+
+    fn new_on(kind: EngineKind) -> World {
+        let engine = MemoryEngine::new(kind);
+        for image in ["odoo:19", "postgres:17", "nginx:stable", "odoo:18", "postgres:15"] {
             engine.add_image(image);
         }
         let directory = tempfile::tempdir().unwrap();
         let databases = Databases::default();
-        let deaf = Rc::new(RefCell::new(None));
+        let deaf: Rc<RefCell<Option<String>>> = Rc::new(RefCell::new(None));
         let (played, root) = (databases.clone(), directory.path().to_owned());
-        engine.on_exec(move |container, exec| Some(play(container, exec, &played, &root)));
+        let hears = Rc::clone(&deaf);
+        engine.on_exec(move |container, exec| {
+            Some(play(container, exec, &played, &root, hears.borrow().as_ref()))
+        });
         engine.on_start(|spec| {
             let test = spec.name.ends_with("nginx-test");
             Some(if test { Process::Ends { exit_code: 0, lines: Vec::new() } } else { Process::Stays })
@@ -144,6 +151,12 @@ impl World {
         assert_eq!(ran.code, 0, "{ran:?}");
         world.engine.forget_calls();
         world
+    }
+
+    /// The same site directory, with an engine that has only the images.
+    pub fn on_an_empty_engine(self) -> World {
+        let other = World::new_on(EngineKind::Podman);
+        World { directory: self.directory, ..other }
     }
 
     pub fn root(&self) -> &Path {
@@ -211,12 +224,22 @@ impl World {
 }
 
 /// What the programs inside containers would do.
-fn play(container: &str, exec: &Exec, databases: &Databases, root: &Path) -> ExecOutput {
+fn play(
+    container: &str,
+    exec: &Exec,
+    databases: &Databases,
+    root: &Path,
+    deaf: Option<&String>,
+) -> ExecOutput {
     let stdin = exec.stdin.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
     let words: Vec<&str> = exec.argv.iter().map(String::as_str).collect();
     let stdout = match words.as_slice() {
         ["psql", ..] => databases.run(&stdin),
         ["odoo", "shell", ..] => "autoodoo: the first user is set\n".to_owned(),
+        ["cat", "/proc/1/comm"] if deaf.is_some_and(|deaf| container.ends_with(deaf.as_str())) => {
+            "sh\n".to_owned()
+        }
+        ["cat", "/proc/1/comm"] if container.contains("nginx") => "nginx\n".to_owned(),
         ["cat", "/proc/1/comm"] => "odoo\n".to_owned(),
         ["cat", "/proc/1/task/1/children"] => children(container),
         ["sh", "-c", script, "sh", directories @ ..] if script.contains("chown odoo") => {

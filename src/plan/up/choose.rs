@@ -8,7 +8,7 @@ use crate::observed::RunState;
 use crate::plan::matching::drift;
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::names::{self, Slot};
-use crate::stack::spec::{ContainerSpec, Subnet};
+use crate::stack::spec::{ContainerSpec, Subnet, UsedNetwork};
 use crate::stack::{self, Choice};
 
 pub(super) fn choose(situation: &Situation<'_>) -> Result<Choice> {
@@ -39,25 +39,27 @@ fn subnet(situation: &Situation<'_>) -> Result<Subnet> {
             .find_map(|text| text.split('/').next()?.parse().ok().map(Subnet::around))
             .ok_or_else(|| Failure::failed(format!("network {name} has no IPv4 subnet")));
     }
-    free_subnet(&situation.inputs.site.name.to_string(), &taken_subnets(situation))
-        .ok_or_else(|| Failure::failed("every network from 10.213.0.0/24 to 10.213.255.0/24 is in use"))
+    free_subnet(situation.inputs.site.name.as_str(), &used_networks(situation)).ok_or_else(|| {
+        Failure::failed("every private network that this program would take is in use on this machine")
+    })
 }
 
-fn taken_subnets(situation: &Situation<'_>) -> Vec<Subnet> {
+fn used_networks(situation: &Situation<'_>) -> Vec<UsedNetwork> {
     let engines = situation.observed.networks.iter().flat_map(|network| &network.subnets);
-    engines
-        .filter_map(|text| text.split('/').next()?.parse().ok().map(Subnet::around))
-        .chain(situation.routed.iter().copied())
-        .collect()
+    engines.filter_map(|cidr| UsedNetwork::parse(cidr)).chain(situation.routed.iter().copied()).collect()
 }
 
-/// The first free /24 of 10.213.0.0/16, starting where the name's hash says: a site gets the same
-/// network again after `down` and `up`.
-fn free_subnet(name: &str, taken: &[Subnet]) -> Option<Subnet> {
+/// First halves of the networks from which a site's is taken; the second where a VPN has all of 10.
+const RANGES: [[u8; 2]; 3] = [[10, 213], [172, 29], [192, 168]];
+
+/// The first free /24, starting where the name's hash says: a site gets the same network again after
+/// `down` and `up`.
+fn free_subnet(name: &str, used: &[UsedNetwork]) -> Option<Subnet> {
     let start = u8::from_str_radix(text_fingerprint(name).get(..2)?, 16).ok()?;
-    (0..=u8::MAX)
-        .map(|offset| Subnet::around(Ipv4Addr::new(10, 213, start.wrapping_add(offset), 0)))
-        .find(|subnet| !taken.contains(subnet))
+    let candidates = RANGES.into_iter().flat_map(|[a, b]| {
+        (0..=u8::MAX).map(move |offset| Subnet::around(Ipv4Addr::new(a, b, start.wrapping_add(offset), 0)))
+    });
+    candidates.into_iter().find(|subnet| !used.iter().any(|network| network.overlaps(*subnet)))
 }
 
 /// The slot whose container is already right; else the one beside the Odoo that serves.

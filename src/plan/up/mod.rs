@@ -27,7 +27,7 @@ use crate::render::pg_hba::PG_HBA;
 use crate::site::{Site, Tls};
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::names::{self, Slot};
-use crate::stack::spec::{ContainerSpec, LABEL_CONFIG, Role, Subnet};
+use crate::stack::spec::{ContainerSpec, LABEL_CONFIG, Role, UsedNetwork};
 use crate::stack::{self, Inputs, OdooContainer, Stack, files};
 use crate::state::{Phase, State};
 
@@ -69,7 +69,7 @@ pub struct Situation<'a> {
     /// The site directory, absolute.
     pub root: &'a Path,
     /// Networks that the host already routes to; ours must be another.
-    pub routed: &'a [Subnet],
+    pub routed: &'a [UsedNetwork],
     /// Who listens on the ports that the site wants, when that is not the site itself.
     pub port_holders: &'a [(Port, String)],
     /// Seconds that Odoo may take to answer.
@@ -189,9 +189,10 @@ impl<'a> Planner<'a> {
         let images = [&site.postgres.image, &site.odoo.image, &site.nginx.image];
         for image in images {
             if self.image_id(image).is_none() {
-                let cause = match self.situation.pins.images.contains_key(image.as_str()) {
-                    true => "the pinned one is no longer on this host; what the tag leads to takes its place",
-                    false => "it is not on this host",
+                let cause = if self.situation.pins.images.contains_key(image.as_str()) {
+                    "the pinned one is no longer on this host; what the tag leads to takes its place"
+                } else {
+                    "it is not on this host"
                 };
                 self.plan.push(Action::PullImage { image: image.clone() }, cause);
             }

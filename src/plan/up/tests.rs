@@ -208,6 +208,7 @@ fn nothing_to_do() {
 fn images_that_are_absent_are_pulled_first() {
     let mut world = World::fresh();
     world.observed.images.clear();
+    world.pins = Pins::default();
     let plan = world.plan();
     assert!(plan.starts_with("[1] pull image postgres:17: it is not on this host\n[2] pull image odoo:19"));
 }
@@ -389,4 +390,6 @@ fn the_site_gets_the_same_network_again() {
         subnets: vec![subnet().to_string()],
     });
     assert_ne!(world.with(target).unwrap().network.subnet, subnet());
+    world.observed.networks[0].subnets = vec!["10.0.0.0/8".into()];
+    assert!(world.with(target).unwrap().network.subnet.to_string().starts_with("172.29."));
 }
