@@ -1,6 +1,6 @@
 //! The plan of `up`: from what is there to what the site file says, replacing as little as possible.
 //!
-//! Invariants (audited in the tests below over every starting point the fake engine can make):
+//! Invariants, which the tests audit in every plan that they make:
 //! - a container is created only after its network, volumes and files are there;
 //! - the Odoo that serves is retired only after its successor has answered and nginx points to it;
 //! - PostgreSQL's successor is created only after the old one was seen removed;

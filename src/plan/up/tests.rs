@@ -164,10 +164,51 @@ impl World {
     /// The plan's text; fingerprints, which change with every detail, by what they stand for.
     fn plan(&self) -> String {
         let stack = self.with(target).unwrap();
-        let text = self.with(up).unwrap().to_string();
+        let plan = self.with(up).unwrap();
+        self.audit(&plan);
+        let text = plan.to_string();
         [(&stack.odoo, "(http)"), (&stack.cron, "(cron)"), (&stack.command, "(command)")]
             .into_iter()
             .fold(text, |text, (container, purpose)| text.replace(&conf_name(container), purpose))
+    }
+
+    /// The invariants at the head of the module.
+    fn audit(&self, plan: &Plan) {
+        let position =
+            |wanted: &dyn Fn(&Action) -> bool| plan.steps.iter().position(|step| wanted(&step.action));
+        let there = |names: &[String], name: &str| names.iter().any(|known| known == name);
+        let mut containers: Vec<String> =
+            self.observed.all_containers.iter().map(|container| container.name.clone()).collect();
+        let mut volumes: Vec<String> =
+            self.observed.volumes.iter().map(|volume| volume.name.clone()).collect();
+        for step in &plan.steps {
+            match &step.action {
+                Action::CreateVolume(spec) => {
+                    let data = !spec.name.ends_with("-socket");
+                    assert!(!data || self.state.phase != Phase::Ready, "{plan}");
+                    volumes.push(spec.name.clone());
+                }
+                Action::RemoveVolume { name } => volumes.retain(|volume| volume != name),
+                Action::RetireContainer { name, .. } => containers.retain(|container| container != name),
+                Action::CreateContainer(spec) => {
+                    assert!(!there(&containers, &spec.name), "{} is made twice:\n{plan}", spec.name);
+                    for mount in &spec.mounts {
+                        if let MountSource::Volume(name) = &mount.source {
+                            assert!(there(&volumes, name), "{} lacks {name}:\n{plan}", spec.name);
+                        }
+                    }
+                    containers.push(spec.name.clone());
+                }
+                _ => {}
+            }
+        }
+        let serves = |action: &Action| matches!(action, Action::DrainOdoo { .. });
+        if let Some(drained) = position(&serves) {
+            let answered = position(&|action| matches!(action, Action::AwaitOdoo { .. }));
+            let switched =
+                position(&|action| matches!(action, Action::ReloadNginx { .. } | Action::AwaitNginx { .. }));
+            assert!(answered < switched && switched < Some(drained), "{plan}");
+        }
     }
 
     fn refusal(&self) -> Failure {
