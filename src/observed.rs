@@ -1,11 +1,11 @@
 //! What is there now, in our own types. Adapters fill it in; plans read it.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::Serialize;
 
-use crate::name::ImageRef;
+use crate::name::{ImageRef, Port};
 use crate::stack::spec::{
     LABEL_CONFIG, LABEL_ROLE, LABEL_SITE, LABEL_SITE_ID, MountSource, PublishedPort, Restart, Role,
 };
@@ -121,8 +121,19 @@ pub struct ContainerSummary {
     pub name: String,
     pub labels: BTreeMap<String, String>,
     pub running: bool,
-    /// Ports it has taken on the host.
-    pub host_ports: Vec<u16>,
+    /// Addresses and TCP ports it has taken on the host.
+    pub host_ports: Vec<SocketAddr>,
+}
+
+impl ContainerSummary {
+    /// Whether nobody else can publish this port on this address.
+    #[must_use]
+    pub fn takes(&self, address: IpAddr, port: Port) -> bool {
+        self.host_ports.iter().any(|taken| {
+            let everywhere = taken.ip().is_unspecified() || address.is_unspecified();
+            taken.port() == port.get() && (everywhere || taken.ip() == address)
+        })
+    }
 }
 
 /// What carries our labels.
@@ -171,4 +182,24 @@ pub struct Observed {
     pub all_containers: Vec<ContainerSummary>,
     /// The site's own containers in detail.
     pub containers: Vec<Container>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_port_on_two_addresses_is_two_ports() {
+        let taken = ContainerSummary {
+            id: "1".into(),
+            name: "other-front".into(),
+            labels: BTreeMap::new(),
+            running: true,
+            host_ports: vec!["192.0.2.1:443".parse().unwrap()],
+        };
+        let takes = |address: &str| taken.takes(address.parse().unwrap(), Port::HTTPS);
+        assert!(takes("192.0.2.1") && takes("0.0.0.0"));
+        assert!(!takes("192.0.2.2"));
+        assert!(!taken.takes("192.0.2.1".parse().unwrap(), Port::HTTP));
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -538,14 +538,14 @@ fn published_ports() {
         bench.engine.start(&spec.name).await.unwrap();
         assert!(fetch(number).starts_with("HTTP/1.1 200"), "{}", fetch(number));
         assert_eq!(bench.inspect(&spec.name).await.ports, [port]);
-        assert_eq!(host_ports(bench, &spec.name).await, [number]);
+        assert_eq!(host_ports(bench, &spec.name).await, [SocketAddr::new(port.host, number)]);
         bench.engine.stop(&spec.name, 10).await.unwrap();
         assert!(host_ports(bench, &spec.name).await.is_empty());
         assert_eq!(bench.inspect(&spec.name).await.ports, [port]);
     });
 }
 
-async fn host_ports(bench: &Bench, name: &str) -> Vec<u16> {
+async fn host_ports(bench: &Bench, name: &str) -> Vec<SocketAddr> {
     let listed = bench.engine.containers().await.unwrap();
     listed.into_iter().find(|container| container.name == name).unwrap().host_ports
 }

@@ -5,7 +5,7 @@ use super::{Adapters, Context, run};
 use crate::cli::UpArgs;
 use crate::engine::Engine;
 use crate::failure::Result;
-use crate::observed::Observed;
+use crate::observed::{Labelled, Observed};
 use crate::plan::up::Situation;
 use crate::plan::{Plan, up};
 use crate::render::odoo_conf::OdooSecrets;
@@ -86,26 +86,19 @@ fn sizing<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) -> Sizing {
     size(context.adapters.machine().capacity, loaded.site.users)
 }
 
-/// Asked only while the site's own holder does not run: otherwise it is the one who listens.
+/// Who has a port of the site, if it is not the site itself.
 fn port_holders<A: Adapters>(
     context: &Context<'_, A>,
     loaded: &Loaded,
     observed: &Observed,
 ) -> Result<Vec<(crate::name::Port, String)>> {
     let listen = &loaded.site.listen;
-    let own: Vec<u16> = observed
-        .all_containers
-        .iter()
-        .filter(|container| observed.containers.iter().any(|own| own.id == container.id))
-        .flat_map(|container| container.host_ports.iter().copied())
-        .collect();
+    let site_id = loaded.owner.site_id.as_str();
     let mut holders = Vec::new();
     for port in [listen.http, listen.https] {
-        if own.contains(&port.get()) {
-            continue;
-        }
-        let container = observed.all_containers.iter().find(|c| c.host_ports.contains(&port.get()));
+        let container = observed.all_containers.iter().find(|c| c.takes(listen.address, port));
         let holder = match container {
+            Some(container) if container.site_id() == Some(site_id) => None,
             Some(container) => Some(format!("container {}", container.name)),
             None => context.adapters.port_holder(listen.address, port)?,
         };

@@ -2,7 +2,7 @@
 //! are not known are let pass: a foreign container in an odd state must not stop anybody.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -114,6 +114,8 @@ pub(super) struct ApiSummary {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ApiPort {
+    #[serde(rename = "IP")]
+    ip: Option<String>,
     public_port: Option<u16>,
 }
 
@@ -137,10 +139,17 @@ fn own_name(names: &[String]) -> String {
     names.iter().map(bare).find(|name| !name.contains('/')).unwrap_or_default()
 }
 
-/// Host ports, once each although Docker lists them for IPv4 and IPv6.
-fn taken(ports: Vec<ApiPort>) -> Vec<u16> {
-    let mut taken: Vec<u16> = ports.into_iter().filter_map(|port| port.public_port).collect();
-    taken.retain(|port| *port != 0);
+/// What is taken on the host, once each.
+fn taken(ports: Vec<ApiPort>) -> Vec<SocketAddr> {
+    let address = |ip: Option<String>| match ip.as_deref() {
+        None | Some("") => Some(IpAddr::from(Ipv4Addr::UNSPECIFIED)),
+        Some(text) => text.parse().ok(),
+    };
+    let mut taken: Vec<SocketAddr> = ports
+        .into_iter()
+        .filter_map(|port| Some(SocketAddr::new(address(port.ip)?, port.public_port?)))
+        .collect();
+    taken.retain(|address| address.port() != 0);
     taken.sort_unstable();
     taken.dedup();
     taken
@@ -433,7 +442,8 @@ mod tests {
             r#"[{"Id":"1","Names":["/b/alias","/a"],"Labels":null,"State":"stopped","Ports":[{"PublicPort":80}]},
                 {"Id":"2","Names":["/c"],"Labels":{},"State":"zebra","Ports":null},
                 {"Id":"3","Names":["/d"],"Labels":{},"State":"running",
-                 "Ports":[{"PublicPort":80},{"PublicPort":80},{"PrivatePort":9}]}]"#,
+                 "Ports":[{"PublicPort":80},{"IP":"0.0.0.0","PublicPort":80},{"PrivatePort":9},
+                          {"IP":"127.0.0.2","PublicPort":80}]}]"#,
         )
         .unwrap();
         let seen: Vec<_> = list
@@ -443,7 +453,11 @@ mod tests {
             .collect();
         assert_eq!(
             seen,
-            [("a".into(), false, vec![]), ("c".into(), false, vec![]), ("d".into(), true, vec![80])]
+            [
+                ("a".into(), false, vec![]),
+                ("c".into(), false, vec![]),
+                ("d".into(), true, vec!["0.0.0.0:80".parse().unwrap(), "127.0.0.2:80".parse().unwrap()])
+            ]
         );
     }
 

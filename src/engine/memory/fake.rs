@@ -1,7 +1,7 @@
 //! One container in memory.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::engine::Stream;
 use crate::observed::{Connected, Container, ContainerSummary, Mounted, RunState};
@@ -86,7 +86,7 @@ impl Fake {
             name: self.spec.name.clone(),
             labels: self.spec.labels.clone(),
             running: self.running(),
-            host_ports: ports.map(|port| port.host_port.get()).collect(),
+            host_ports: ports.map(|port| SocketAddr::new(port.host, port.host_port.get())).collect(),
         }
     }
 

@@ -173,7 +173,7 @@ test! {
         running(&engine, &published("c", [127, 0, 0, 2], "80")).await;
         engine.create(&second).await.unwrap();
         assert_eq!(why(engine.start("b").await), "port 80 of this machine is taken");
-        assert_eq!(engine.containers().await.unwrap()[0].host_ports, [80]);
+        assert_eq!(engine.containers().await.unwrap()[0].host_ports, ["127.0.0.1:80".parse().unwrap()]);
         engine.stop("a", 0).await.unwrap();
         engine.remove("c").await.unwrap();
         assert!(engine.containers().await.unwrap()[0].host_ports.is_empty());
