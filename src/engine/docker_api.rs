@@ -323,9 +323,19 @@ impl Engine for DockerApi {
         }
         let policy = Some(create::restart_policy(Restart::No, self.info.kind));
         let body = ContainerUpdateBody { restart_policy: policy, ..ContainerUpdateBody::default() };
-        let updated = self.ordinary.update_container(&segment(container), body).await;
-        let doing = || format!("cannot change the restart policy of the container `{container}`");
-        updated.map(drop).map_err(|error| failure(doing(), error))
+        let mut attempts = 1..=UPDATE_ATTEMPTS;
+        loop {
+            let Err(error) = self.ordinary.update_container(&segment(container), body.clone()).await else {
+                return Ok(());
+            };
+            // Docker refuses in the moment between a crash and the restart that follows it.
+            let between = error.to_string().contains("cannot update a stopped container");
+            if !between || attempts.next().is_none() {
+                let doing = format!("cannot change the restart policy of the container `{container}`");
+                return Err(failure(doing, error));
+            }
+            tokio::time::sleep(UPDATE_PAUSE).await;
+        }
     }
 
     async fn remove(&self, container: &str) -> Result<()> {
