@@ -197,9 +197,9 @@ mod tests {
             running: true,
             host_ports: vec!["192.0.2.1:443".parse().unwrap()],
         };
-        let takes = |address: &str| taken.takes(address.parse().unwrap(), Port::HTTPS);
-        assert!(takes("192.0.2.1") && takes("0.0.0.0"));
-        assert!(!takes("192.0.2.2"));
+        let refuses = |address: &str| taken.takes(address.parse().unwrap(), Port::HTTPS);
+        assert!(refuses("192.0.2.1") && refuses("0.0.0.0"));
+        assert!(!refuses("192.0.2.2"));
         assert!(!taken.takes("192.0.2.1".parse().unwrap(), Port::HTTP));
     }
 }

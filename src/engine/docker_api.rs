@@ -45,6 +45,10 @@ const UNHURRIED: u64 = u32::MAX as u64;
 /// Between two looks at something that changes by itself.
 const BREATH: Duration = Duration::from_millis(20);
 
+/// How often it is tried to change a restart policy, and the pause between.
+const UPDATE_ATTEMPTS: u32 = 20;
+const UPDATE_PAUSE: Duration = Duration::from_millis(50);
+
 /// A connection to an engine that has answered.
 pub struct DockerApi {
     info: EngineInfo,
@@ -316,8 +320,8 @@ impl Engine for DockerApi {
     }
 
     async fn forbid_restart(&self, container: &str) -> Result<()> {
-        // Where Podman cannot change the policy, nothing brings an `unless-stopped` container back:
-        // up to 5.7 its boot service starts those with `always` only.
+        // Podman before 5.1 cannot change the policy. Nothing but its boot service would bring the
+        // container back, and the lock on the data volume stops a second PostgreSQL then.
         if !self.can_update_restart() {
             return Ok(());
         }
