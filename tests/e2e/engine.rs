@@ -41,6 +41,14 @@ fn alone(engine: Engine) {
 }
 
 impl Engine {
+    /// The restart policy of what must come back after a reboot.
+    pub fn returning(self) -> &'static str {
+        match self {
+            Engine::Docker => "unless-stopped",
+            Engine::Podman => "always",
+        }
+    }
+
     pub fn word(self) -> &'static str {
         match self {
             Engine::Docker => "docker",

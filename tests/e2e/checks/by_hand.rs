@@ -38,7 +38,7 @@ pub fn altered(site: &Site) {
     }
     put_right(site);
     let nginx = site.engine.inspect("container", &site.nginx_container());
-    assert_eq!(nginx["HostConfig"]["RestartPolicy"]["Name"], "unless-stopped");
+    assert_eq!(nginx["HostConfig"]["RestartPolicy"]["Name"], site.engine.returning());
     let networks = &site.engine.inspect("container", &cron)["NetworkSettings"]["Networks"];
     assert!(networks.get(&network).is_some(), "{networks}");
     site.engine.call(&["pause", &site.nginx_container()]);

@@ -32,7 +32,7 @@ pub fn containers(site: &Site) {
 fn container(site: &Site, name: &str) {
     let found = site.engine.inspect("container", name);
     assert_eq!(found["State"]["Running"], true, "{name}");
-    assert_eq!(found["HostConfig"]["RestartPolicy"]["Name"], "unless-stopped", "{name}");
+    assert_eq!(found["HostConfig"]["RestartPolicy"]["Name"], site.engine.returning(), "{name}");
     assert_eq!(found["HostConfig"]["Privileged"], false, "{name}");
     for label in ["autoodoo.site", "autoodoo.site-id", "autoodoo.role", "autoodoo.config"] {
         let value = found["Config"]["Labels"][label].as_str().unwrap_or_default();
