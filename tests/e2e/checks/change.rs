@@ -82,7 +82,12 @@ const LAST_WORDS: &str = "e2e: this release cannot start";
 /// An image whose Odoo ends at once: what serves goes on serving, and the site file can go back.
 pub fn bad_image(site: &Site) {
     let (good, bad) = (image("odoo", site.release), image("odoo-broken", site.release));
-    let recipe = format!("FROM {good}\nENTRYPOINT [\"sh\", \"-c\", \"echo {LAST_WORDS}; exit 3\"]\n");
+    let program = "/usr/local/bin/odoo"; // found before the package's own
+    let recipe = format!(
+        "FROM {good}\nUSER root\n\
+         RUN printf '%s\\n' '#!/bin/sh' 'echo {LAST_WORDS}' 'exit 3' > {program} && chmod 0755 {program}\n\
+         USER odoo\n"
+    );
     site.engine.build(&bad, &recipe);
     let before = site.five().iter().map(|name| site.id_of(name)).collect::<Vec<_>>();
     site.edit(&format!("image: {good}\n"), &format!("image: {bad}\n"));
