@@ -133,7 +133,18 @@ fn half_a_ca(missing: &str, there: &str) -> Failure {
 /// A name that we gave. What else lies there is the owner's, who may keep certificates of his own
 /// beside ours.
 fn is_certificate(name: &str) -> bool {
-    name.starts_with("local-") || name.strip_prefix("files-").is_some_and(is_fingerprint)
+    name.strip_prefix("local-").is_some_and(is_date_and_chance)
+        || name.strip_prefix("files-").is_some_and(is_fingerprint)
+}
+
+/// `20260131-a1b2c3`, as the next certificate of the local CA is named.
+fn is_date_and_chance(text: &str) -> bool {
+    text.split_once('-').is_some_and(|(date, chance)| {
+        date.len() == 8
+            && date.chars().all(|c| c.is_ascii_digit())
+            && chance.len() == 6
+            && chance.chars().all(|c| c.is_ascii_hexdigit())
+    })
 }
 
 fn is_fingerprint(name: &str) -> bool {
@@ -147,7 +158,11 @@ mod tests {
     #[test]
     fn only_names_that_we_gave_are_swept() {
         assert!(is_certificate("local-20260101-abcdef") && is_certificate("files-0123456789abcdef"));
-        assert!(!is_certificate("mine") && !is_certificate("files-from-the-ca"));
+        for own in
+            ["mine", "files-from-the-ca", "local-ca", "local-", "local-20260101", "local-20260101-mine"]
+        {
+            assert!(!is_certificate(own), "{own}");
+        }
         assert!(is_fingerprint("0123456789abcdef") && !is_fingerprint("addons"));
     }
 }

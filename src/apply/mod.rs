@@ -107,7 +107,7 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         }
         if !step.on_failure.is_empty() {
             failure.kind = Kind::HealthGate;
-            failure = failure.hint("what served before still serves; nothing else was changed");
+            failure = failure.hint("what served before still serves");
         }
         failure
     }

@@ -360,6 +360,24 @@ fn an_interrupted_initialisation_is_redone() {
 }
 
 #[test]
+fn a_first_cluster_that_was_cut_off_is_made_again() {
+    let mut world = World::running();
+    world.state.phase = Phase::Initialising;
+    for name in ["acme-odoo-a", "acme-cron", "acme-front", "acme-nginx-a"] {
+        world.lose(name);
+    }
+    world.change("acme-postgres", |postgres| postgres.state = RunState::Restarting);
+    let plan = world.plan();
+    let step = |text: &str| plan.find(text).unwrap_or_else(|| panic!("{text}:\n{plan}"));
+    assert!(step("stop and remove container acme-postgres") < step("remove volume acme-db-1"));
+    assert!(step("remove volume acme-db-1") < step("create volume acme-db-1"));
+    assert!(step("create volume acme-db-1") < step("create container acme-postgres"));
+    // A server that has answered once may hold something.
+    world.state.system_identifier = Some("7123456789".into());
+    assert!(!world.plan().contains("remove volume"));
+}
+
+#[test]
 fn lost_volumes_are_never_replaced_by_empty_ones() {
     let mut world = World::running();
     world.observed.volumes.retain(|volume| volume.name != "acme-db-1");
