@@ -1,6 +1,6 @@
 //! The rules that look at more than one value of a site, and the defaults.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -8,7 +8,7 @@ use crate::name::{Country, DbName, Fqdn, ImageRef, Invalid, Language, Port, Site
 use crate::site::draft::{Conflict, Draft, Field, Given, nginx_image, odoo_image, postgres_image};
 use crate::site::release::Release;
 use crate::site::value::{Address, FilePath, PostgresMajor, TlsMode, Users, version_in_tag};
-use crate::site::{Listen, Nginx, Odoo, Postgres, Site, Tls, locale};
+use crate::site::{Limits, Listen, Manager, Nginx, Odoo, Postgres, Site, Tls, locale};
 
 /// The rules at work. Each returns `None` when its value cannot be known; it has then noted a
 /// conflict, unless something it depends on was [`Given::Unknown`].
@@ -45,16 +45,26 @@ impl Rules {
             admin_login: draft.admin_login.or(|| "owner".parse().ok())?,
             language: language?,
             country: country?,
+            options: BTreeMap::new(),
         };
         Some(Site {
             name: name?,
             domain: domain?,
             aliases: aliases?,
             database: database?,
+            further: Vec::new(),
             users: draft.users.or(|| Some(Users::DEFAULT))?.get(),
+            limits: Limits::default(),
             odoo,
+            smtp: None,
             postgres: postgres?,
-            nginx: Nginx { image: draft.nginx_image.or(|| Some(nginx_image()))? },
+            nginx: Nginx {
+                image: draft.nginx_image.or(|| Some(nginx_image()))?,
+                upload_limit_mib: 100,
+                hsts_subdomains: false,
+            },
+            manager: Manager::default(),
+            proxy: None,
             listen: listen?,
             tls: tls?,
         })
@@ -107,7 +117,11 @@ impl Rules {
                 format!("PostgreSQL {major} is older than Odoo {release} supports; use {oldest} or newer");
             return self.conflict(field, why);
         }
-        Some(Postgres { image: image.or(|| Some(postgres_image(major)))?, major: major.get() })
+        Some(Postgres {
+            image: image.or(|| Some(postgres_image(major)))?,
+            major: major.get(),
+            external: None,
+        })
     }
 
     /// The version that the image's tag tells, or that was said beside it; both must agree.

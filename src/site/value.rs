@@ -1,9 +1,11 @@
 //! Small values that only a site has. Like the names, each is valid once it exists.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+use serde::Serialize;
 
 use crate::name::{ImageRef, Invalid};
 
@@ -102,6 +104,246 @@ impl FromStr for FilePath {
         } else {
             Ok(FilePath(text.into()))
         }
+    }
+}
+
+/// A network: an address and the bits that count (RFC 4632, RFC 4291). Bits beyond them are zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cidr {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Cidr {
+    #[must_use]
+    pub fn address(self) -> IpAddr {
+        self.address
+    }
+
+    #[must_use]
+    pub fn prefix(self) -> u8 {
+        self.prefix
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl Serialize for Cidr {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let expected = || Invalid("expected a network such as `192.0.2.0/24`, or an address".to_owned());
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix.parse::<u8>().map_err(|_| expected())?)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| expected())?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.unwrap_or(most);
+        if prefix > most {
+            return Err(expected());
+        }
+        let network = masked(address, prefix);
+        if network == address {
+            Ok(Cidr { address, prefix })
+        } else {
+            Err(Invalid(format!("`{text}` has bits beyond its prefix; the network is `{network}/{prefix}`")))
+        }
+    }
+}
+
+/// The address with every bit beyond the prefix cleared.
+fn masked(address: IpAddr, prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+            Ipv4Addr::from(u32::from(address) & mask).into()
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            std::net::Ipv6Addr::from(u128::from(address) & mask).into()
+        }
+    }
+}
+
+/// Bytes, written as `512M` or `4G` (powers of 1024, as Docker and systemd have it).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory(pub u64);
+
+impl FromStr for Memory {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let expected = || Invalid("expected a size such as `4G` or `1536M`".to_owned());
+        let unit = match text.chars().last() {
+            Some('M' | 'm') => 1 << 20,
+            Some('G' | 'g') => 1 << 30,
+            _ => return Err(expected()),
+        };
+        let number: u64 = text[..text.len() - 1].parse().map_err(|_| expected())?;
+        number.checked_mul(unit).filter(|bytes| *bytes > 0).map(Memory).ok_or_else(expected)
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes if bytes % (1 << 30) == 0 => write!(f, "{}G", bytes >> 30),
+            bytes => write!(f, "{}M", bytes >> 20),
+        }
+    }
+}
+
+/// Processors that a site may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cpus(pub u32);
+
+impl FromStr for Cpus {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text.parse() {
+            Ok(count @ 1..=1024) => Ok(Cpus(count)),
+            _ => Err(Invalid("expected a whole number of processors from 1 to 1024".to_owned())),
+        }
+    }
+}
+
+macro_rules! text_value {
+    ($(#[$doc:meta])* $name:ident, $valid:expr, $expected:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Invalid;
+            fn from_str(text: &str) -> Result<Self, Invalid> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(text) { Ok($name(text.to_owned())) } else { Err(Invalid($expected.to_owned())) }
+            }
+        }
+    };
+}
+
+/// The longest text that these values take.
+const LONGEST: usize = 253;
+
+fn made_of(text: &str, further: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= LONGEST
+        && !text.starts_with('-')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || further.contains(c))
+}
+
+text_value!(
+    /// A host in the network: a name (one label is enough) or an address.
+    HostName,
+    |text| text.parse::<IpAddr>().is_ok() || made_of(text, ".-_"),
+    "expected the name or address of a host, such as `db.example.com`"
+);
+text_value!(
+    /// A PostgreSQL role that needs no quotes anywhere.
+    RoleName,
+    |text| made_of(text, "_-.") && text.len() <= 63,
+    "expected a PostgreSQL role, such as `odoo`"
+);
+text_value!(
+    /// A user of an operating system.
+    SystemUser,
+    |text| made_of(text, "_-.") && text.len() <= 32,
+    "expected the name of a user, such as `tunnel`"
+);
+text_value!(
+    /// The user that a mail server knows. No spaces: old images cut values at them.
+    SmtpUser,
+    |text| made_of(text, "_-.@+=!#$&*/~"),
+    "expected the user's name at the mail server, without spaces"
+);
+text_value!(
+    /// An address (RFC 5321) without a display name.
+    MailAddress,
+    |text| made_of(text, "_-.@+=") && text.split('@').filter(|part| !part.is_empty()).count() == 2,
+    "expected a mail address, such as `odoo@example.com`"
+);
+text_value!(
+    /// The name of an HTTP header field (RFC 9110, section 5.1).
+    HeaderName,
+    |text| made_of(text, "-"),
+    "expected the name of a header, such as `X-Forwarded-For`"
+);
+text_value!(
+    /// A key of odoo.conf.
+    OptionKey,
+    |text| made_of(text, "_") && text.chars().all(|c| !c.is_ascii_uppercase()),
+    "expected a key of odoo.conf in lowercase letters, digits and `_`, such as `limit_time_real_cron`"
+);
+text_value!(
+    /// A value of odoo.conf. No white space: images of 14 to 16 cut values at it.
+    OptionValue,
+    |text| !text.is_empty() && text.len() <= 4096 && !text.contains(|c: char| c.is_whitespace() || c.is_control()),
+    "expected a value without spaces; lists are written `a,b`"
+);
+
+/// libpq's `sslmode` (PostgreSQL manual, 34.19 "SSL Support"), without `allow`, which promises nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SslMode {
+    Disable,
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+impl SslMode {
+    const ALL: [SslMode; 5] =
+        [SslMode::Disable, SslMode::Prefer, SslMode::Require, SslMode::VerifyCa, SslMode::VerifyFull];
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            SslMode::Disable => "disable",
+            SslMode::Prefer => "prefer",
+            SslMode::Require => "require",
+            SslMode::VerifyCa => "verify-ca",
+            SslMode::VerifyFull => "verify-full",
+        }
+    }
+
+    /// Whether the server's certificate is checked, for which its CA must be known.
+    #[must_use]
+    pub fn verifies(self) -> bool {
+        matches!(self, SslMode::VerifyCa | SslMode::VerifyFull)
+    }
+}
+
+impl FromStr for SslMode {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        SslMode::ALL.into_iter().find(|mode| mode.word() == text).ok_or_else(|| {
+            Invalid("expected `disable`, `prefer`, `require`, `verify-ca` or `verify-full`".to_owned())
+        })
     }
 }
 
