@@ -102,7 +102,7 @@ pub fn compose(stack: &Stack, root: &Path) -> Result<String, serde_yaml::ser::Er
             ip_range: subnet.dynamic_range(),
         }],
     };
-    let volumes = [&stack.db_volume, &stack.web_volume, &stack.socket_volume];
+    let volumes = [&stack.db_volume, &stack.web_volume, &stack.socket_volume, &stack.cache_volume];
     let file = File {
         name: stack.network.labels.get(LABEL_SITE).unwrap_or(&stack.network.name),
         services: [

@@ -49,6 +49,12 @@ impl Release {
         if self.0 >= 16 { "/websocket" } else { "/longpolling" }
     }
 
+    /// Whether it can leave the sending of attachments to the proxy (`x_sendfile`, X-Accel-Redirect).
+    #[must_use]
+    pub fn has_x_accel(self) -> bool {
+        self.0 >= 16
+    }
+
     /// The oldest PostgreSQL major that the release supports.
     #[must_use]
     pub fn oldest_postgres(self) -> u32 {

@@ -17,10 +17,12 @@ use spec::{
 };
 
 use crate::name::{ImageRef, Port};
-use crate::render::nginx_conf::{CONFIG_MOUNT, NginxConf, TLS_MOUNT};
+use crate::render::nginx_conf::{
+    CACHE_MOUNT, CONFIG_MOUNT, DATA_MOUNT, Host, Hsts, NginxConf, NginxSizing, TLS_MOUNT,
+};
 use crate::render::odoo_conf::{OdooConf, OdooSecrets, Purpose, SOCKET_DIRECTORY, odoo_conf};
 use crate::render::pg_hba::PG_HBA;
-use crate::site::Site;
+use crate::site::{Site, Tls};
 
 /// Seconds that a stopping container gets. PostgreSQL writes a checkpoint; Odoo ends its requests.
 pub const POSTGRES_GRACE: u32 = 120;
@@ -84,6 +86,8 @@ pub struct Stack {
     pub db_volume: VolumeSpec,
     pub web_volume: VolumeSpec,
     pub socket_volume: VolumeSpec,
+    /// Of the nginx slot in use.
+    pub cache_volume: VolumeSpec,
     pub postgres: ContainerSpec,
     pub odoo: OdooContainer,
     pub cron: OdooContainer,
@@ -91,6 +95,7 @@ pub struct Stack {
     pub command: OdooContainer,
     pub front: ContainerSpec,
     pub nginx: ContainerSpec,
+    pub nginx_test: ContainerSpec,
     pub nginx_conf: NginxConf,
 }
 
@@ -125,19 +130,43 @@ pub fn stack(inputs: &Inputs<'_>, choice: &Choice) -> Stack {
         db_volume: volume(names::db_volume(&site.name, choice.generation), "db"),
         web_volume: volume(names::web_volume(&site.name, choice.generation), "web"),
         socket_volume: volume(names::socket_volume(&site.name), "socket"),
+        cache_volume: volume(names::cache_volume(&site.name, choice.nginx_slot), "cache"),
         postgres: postgres(inputs, choice),
         odoo: odoo(inputs, choice, Purpose::Http),
         cron: odoo(inputs, choice, Purpose::Cron),
         command: odoo(inputs, choice, Purpose::Command),
         front: front(inputs, choice),
         nginx: nginx(inputs, choice),
-        nginx_conf: NginxConf {
-            names: site.names().cloned().collect(),
-            release: site.odoo.release,
-            odoo: choice.subnet.host(odoo_host(choice.odoo_slot)),
-            https: site.listen.https,
-            certificate: choice.certificate.clone(),
-        },
+        nginx_test: nginx_test(inputs, choice),
+        nginx_conf: conf_of_nginx(inputs, choice),
+    }
+}
+
+fn conf_of_nginx(inputs: &Inputs<'_>, choice: &Choice) -> NginxConf {
+    let site = inputs.site;
+    let odoo = choice.subnet.host(odoo_host(choice.odoo_slot));
+    let host = Host { names: site.names().cloned().collect(), database: site.database.clone(), odoo };
+    NginxConf {
+        release: site.odoo.release,
+        hosts: vec![host],
+        https: site.listen.https,
+        certificate: choice.certificate.clone(),
+        gateway: choice.subnet.gateway(),
+        static_version: fingerprint::text_fingerprint(site.odoo.image.as_str()),
+        hsts: hsts(site),
+        upload_limit_mib: site.nginx.upload_limit_mib,
+        manager: site.manager.clone(),
+        proxy: site.proxy.clone(),
+        sizing: NginxSizing::default(),
+    }
+}
+
+/// Browsers do not trust the local CA: they would lock the visitor out.
+fn hsts(site: &Site) -> Hsts {
+    match (&site.tls, site.nginx.hsts_subdomains) {
+        (Tls::SelfSigned, _) => Hsts::Off,
+        (Tls::Files { .. }, false) => Hsts::OneYear,
+        (Tls::Files { .. }, true) => Hsts::OneYearWithSubdomains,
     }
 }
 
@@ -307,15 +336,15 @@ fn holder_image() -> ImageRef {
 
 fn nginx(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
     let site = inputs.site;
-    sealed(nginx_with(inputs, names::nginx(&site.name, choice.nginx_slot), Role::Nginx, "live"), &[])
+    let name = names::nginx(&site.name, choice.nginx_slot);
+    sealed(nginx_with(inputs, choice, name, Role::Nginx, "live"), &[])
 }
 
 /// A one-off container that checks the candidate configuration in the real image, without a
 /// network: with `reuseport` even a test in the live namespace would take connections and drop them.
-#[must_use]
-pub fn nginx_test(inputs: &Inputs<'_>) -> ContainerSpec {
+fn nginx_test(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
     let name = names::helper(&inputs.site.name, names::HELPER_NGINX_TEST);
-    let mut spec = nginx_with(inputs, name, Role::Helper, "candidate");
+    let mut spec = nginx_with(inputs, choice, name, Role::Helper, "candidate");
     spec.command.insert(0, "-t".to_owned());
     spec.entrypoint = vec!["nginx".to_owned()];
     spec.command.retain(|word| word != "nginx");
@@ -324,14 +353,17 @@ pub fn nginx_test(inputs: &Inputs<'_>) -> ContainerSpec {
     spec
 }
 
-fn nginx_with(inputs: &Inputs<'_>, name: String, role: Role, which: &str) -> ContainerSpec {
+fn nginx_with(inputs: &Inputs<'_>, choice: &Choice, name: String, role: Role, which: &str) -> ContainerSpec {
     let site = inputs.site;
+    let data = volume_mount(names::web_volume(&site.name, choice.generation), DATA_MOUNT);
     let conf = format!("{CONFIG_MOUNT}/{which}/nginx.conf");
     ContainerSpec {
         command: ["nginx", "-c", &conf, "-g", "daemon off;"].map(str::to_owned).to_vec(),
         mounts: vec![
             read_only_directory(dirs::NGINX, CONFIG_MOUNT),
             read_only_directory(dirs::TLS, TLS_MOUNT),
+            volume_mount(names::cache_volume(&site.name, choice.nginx_slot), CACHE_MOUNT),
+            Mount { read_only: true, ..data },
         ],
         attachment: Attachment::Container(names::front(&site.name)),
         stop_grace: NGINX_GRACE,
