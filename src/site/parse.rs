@@ -5,7 +5,7 @@ use std::str::FromStr;
 use crate::name::Invalid;
 use crate::site::Site;
 use crate::site::decode::{Decoder, Section};
-use crate::site::draft::{Draft, Given};
+use crate::site::draft::{DatabaseDraft, Draft, ExternalDraft, Given, SmtpDraft};
 use crate::site::fault::{Fault, Position, Problem};
 
 pub use crate::site::fault::failure;
@@ -18,11 +18,33 @@ pub const FILE_NAME: &str = "autoodoo.yaml";
 const LARGEST: usize = 1024 * 1024;
 
 const KEYS: &[&str] = &[
-    "name", "domain", "aliases", "database", "users", "odoo", "postgres", "nginx", "listen", "tls", "version",
+    "name",
+    "domain",
+    "aliases",
+    "database",
+    "databases",
+    "users",
+    "limits",
+    "odoo",
+    "smtp",
+    "postgres",
+    "nginx",
+    "database_manager",
+    "proxy",
+    "listen",
+    "tls",
+    "version",
 ];
-const ODOO_KEYS: &[&str] = &["image", "release", "admin_login", "language", "country"];
-const POSTGRES_KEYS: &[&str] = &["image", "major"];
-const NGINX_KEYS: &[&str] = &["image"];
+const DATABASE_KEYS: &[&str] = &["name", "domain", "aliases"];
+const LIMITS_KEYS: &[&str] = &["cpus", "memory"];
+const ODOO_KEYS: &[&str] = &["image", "release", "admin_login", "language", "country", "options"];
+const SMTP_KEYS: &[&str] = &["host", "port", "encryption", "user", "from", "from_filter"];
+const POSTGRES_KEYS: &[&str] =
+    &["image", "major", "host", "port", "user", "sslmode", "ssl_root_cert", "ssl_cert", "ssl_key", "ssh"];
+const SSH_KEYS: &[&str] = &["host", "port", "user"];
+const NGINX_KEYS: &[&str] = &["image", "upload_limit", "hsts_subdomains"];
+const MANAGER_KEYS: &[&str] = &["allow", "selector"];
+const PROXY_KEYS: &[&str] = &["trusted", "header"];
 const LISTEN_KEYS: &[&str] = &["address", "http", "https"];
 const TLS_KEYS: &[&str] = &["mode", "certificate", "key"];
 
@@ -80,12 +102,41 @@ fn draft(decoder: &mut Decoder, tree: &Node) -> Draft {
         domain: decoder.value(&root, "domain"),
         aliases: decoder.list(&root, "aliases"),
         database: decoder.value(&root, "database"),
+        further: further(decoder, &root),
         users: decoder.value(&root, "users"),
+        smtp: smtp(decoder, &root),
         ..Draft::default()
     };
-    images(decoder, &root, &mut draft);
+    let limits = decoder.section(&root, "limits", LIMITS_KEYS);
+    draft.cpus = decoder.value(&limits, "cpus");
+    draft.memory = decoder.value(&limits, "memory");
+    odoo(decoder, &root, &mut draft);
+    postgres(decoder, &root, &mut draft);
+    nginx(decoder, &root, &mut draft);
     front(decoder, &root, &mut draft);
     draft
+}
+
+fn further(decoder: &mut Decoder, root: &Section) -> Vec<DatabaseDraft> {
+    let groups = decoder.groups(root, "databases", DATABASE_KEYS);
+    let draft = |group: &Section| DatabaseDraft {
+        name: decoder.value(group, "name"),
+        domain: decoder.value(group, "domain"),
+        aliases: decoder.list(group, "aliases"),
+    };
+    groups.iter().map(draft).collect()
+}
+
+fn smtp(decoder: &mut Decoder, root: &Section) -> SmtpDraft {
+    let smtp = decoder.section(root, "smtp", SMTP_KEYS);
+    SmtpDraft {
+        host: decoder.value(&smtp, "host"),
+        port: decoder.value(&smtp, "port"),
+        encryption: decoder.value(&smtp, "encryption"),
+        user: decoder.value(&smtp, "user"),
+        from: decoder.value(&smtp, "from"),
+        from_filter: decoder.value(&smtp, "from_filter"),
+    }
 }
 
 /// The only version of the file's format so far.
@@ -101,18 +152,46 @@ impl FromStr for FormatVersion {
     }
 }
 
-fn images(decoder: &mut Decoder, root: &Section, draft: &mut Draft) {
+fn odoo(decoder: &mut Decoder, root: &Section, draft: &mut Draft) {
     let odoo = decoder.section(root, "odoo", ODOO_KEYS);
     draft.odoo_image = decoder.value(&odoo, "image");
     draft.odoo_release = decoder.value(&odoo, "release");
     draft.admin_login = decoder.value(&odoo, "admin_login");
     draft.language = decoder.value(&odoo, "language");
     draft.country = decoder.value(&odoo, "country");
+    draft.options = decoder.entries(&odoo, "options");
+}
+
+fn postgres(decoder: &mut Decoder, root: &Section, draft: &mut Draft) {
     let postgres = decoder.section(root, "postgres", POSTGRES_KEYS);
     draft.postgres_image = decoder.value(&postgres, "image");
     draft.postgres_major = decoder.value(&postgres, "major");
+    let ssh = decoder.section(&postgres, "ssh", SSH_KEYS);
+    draft.external = ExternalDraft {
+        host: decoder.value(&postgres, "host"),
+        port: decoder.value(&postgres, "port"),
+        user: decoder.value(&postgres, "user"),
+        sslmode: decoder.value(&postgres, "sslmode"),
+        root_certificate: decoder.value(&postgres, "ssl_root_cert"),
+        certificate: decoder.value(&postgres, "ssl_cert"),
+        key: decoder.value(&postgres, "ssl_key"),
+        ssh_host: decoder.value(&ssh, "host"),
+        ssh_port: decoder.value(&ssh, "port"),
+        ssh_user: decoder.value(&ssh, "user"),
+    };
+}
+
+fn nginx(decoder: &mut Decoder, root: &Section, draft: &mut Draft) {
     let nginx = decoder.section(root, "nginx", NGINX_KEYS);
     draft.nginx_image = decoder.value(&nginx, "image");
+    draft.upload_limit = decoder.value(&nginx, "upload_limit");
+    draft.hsts_subdomains = decoder.value(&nginx, "hsts_subdomains");
+    let manager = decoder.section(root, "database_manager", MANAGER_KEYS);
+    draft.manager_allow = decoder.list(&manager, "allow");
+    draft.manager_selector = decoder.list(&manager, "selector");
+    let proxy = decoder.section(root, "proxy", PROXY_KEYS);
+    draft.proxy_trusted = decoder.list(&proxy, "trusted");
+    draft.proxy_header = decoder.value(&proxy, "header");
 }
 
 fn front(decoder: &mut Decoder, root: &Section, draft: &mut Draft) {
@@ -248,7 +327,7 @@ zebra: 1
          13 | listen:
         autoodoo.yaml:16:9: `tls.mode`: certificates by ACME (Let's Encrypt) come with a later version of autoodoo; use `self-signed` or `files` until then
          16 |   mode: acme
-        autoodoo.yaml:17:1: unknown key `zebra`; known here: name, domain, aliases, database, users, odoo, postgres, nginx, listen, tls, version
+        autoodoo.yaml:17:1: unknown key `zebra`; known here: name, domain, aliases, database, databases, users, limits, odoo, smtp, postgres, nginx, database_manager, proxy, listen, tls, version
          17 | zebra: 1
         "#);
     }
@@ -261,7 +340,7 @@ zebra: 1
         assert!(failure.hints[0].contains("nothing was changed"));
     }
 
-    const FAULTY_LINES: [&str; 32] = [
+    const FAULTY_LINES: [&str; 48] = [
         "database: postgres",
         "users: 0",
         "users: '5x'",
@@ -294,6 +373,22 @@ zebra: 1
         "version: 2",
         "? [a]\n: b",
         "? a\n: b",
+        "databases: [shop]",
+        "databases: [{ name: shop }]",
+        "databases: [{ name: acme, domain: b.c }, { name: b, domain: odoo.example.com, aliases: [b.c] }]",
+        "databases: { name: shop }",
+        "limits: { cpus: 0, memory: 4 }",
+        "odoo: { options: { workers: 9, dbfilter: .*, Smtp: x, smtp_user: a, log_level: debug } }",
+        "odoo: { options: [a] }",
+        "smtp: { port: 587 }",
+        "smtp: { host: a b, encryption: ssl, from: nobody }",
+        "postgres: { sslmode: require }",
+        "postgres: { host: db, sslmode: verify-full }",
+        "postgres: { host: db, ssl_cert: c.pem, ssh: { port: 22 } }",
+        "postgres: { host: db, sslmode: require, ssh: { host: h, user: u } }",
+        "nginx: { upload_limit: 0M, hsts_subdomains: yes }",
+        "database_manager: { allow: [192.0.2.1/24, x], selector: all }",
+        "proxy: { header: X-Real-IP }",
     ];
 
     #[test]
@@ -367,7 +462,52 @@ zebra: 1
         "? [a]\n: b"
             expected a key such as `name:`, found a list
         "? a\n: b"
-            unknown key `a`; known here: name, domain, aliases, database, users, odoo, postgres, nginx, listen, tls, version
+            unknown key `a`; known here: name, domain, aliases, database, databases, users, limits, odoo, smtp, postgres, nginx, database_manager, proxy, listen, tls, version
+        "databases: [shop]"
+            `databases[0]`: expected keys such as `name:`, found `shop`
+        "databases: [{ name: shop }]"
+            `databases[0].domain`: required
+        "databases: [{ name: acme, domain: b.c }, { name: b, domain: odoo.example.com, aliases: [b.c] }]"
+            `databases[0].name`: database `acme` is given twice
+            `databases[1].name`: expected 2 to 57 letters, digits, `_`, `.` or `-`, starting with a letter or digit, such as `acme`, found `b`
+            `databases[1].domain`: `odoo.example.com` leads to another database already
+            `databases[1].aliases`: `b.c` leads to another database already
+        "databases: { name: shop }"
+            `databases`: expected a list whose items begin with `- name:`, found a group of keys
+        "limits: { cpus: 0, memory: 4 }"
+            `limits.cpus`: expected a whole number of processors from 1 to 1024, found `0`
+            `limits.memory`: expected a size such as `4G` or `1536M`, found `4`
+        "odoo: { options: { workers: 9, dbfilter: .*, Smtp: x, smtp_user: a, log_level: debug } }"
+            `odoo.options.workers`: autoodoo writes this line of odoo.conf itself: PostgreSQL's connections are counted from it: change `users:` or `limits:`
+            `odoo.options.dbfilter`: autoodoo writes this line of odoo.conf itself: the databases follow from `database:` and `databases:`, who sees the manager from `database_manager:`
+            `odoo.options.Smtp`: expected a key of odoo.conf in lowercase letters, digits and `_`, such as `limit_time_real_cron`, found `Smtp`
+            `odoo.options.smtp_user`: autoodoo writes this line of odoo.conf itself: mail is set up under `smtp:`; its password is kept in secrets/smtp-password
+        "odoo: { options: [a] }"
+            `odoo.options`: expected lines such as `key: value`, found a list
+        "smtp: { port: 587 }"
+            `smtp.host`: required by the other keys of `smtp:`
+        "smtp: { host: a b, encryption: ssl, from: nobody }"
+            `smtp.host`: expected the name or address of a host, such as `db.example.com`, found `a b`
+            `smtp.encryption`: odoo.conf knows STARTTLS only (usually port 587); a server with TLS from the first byte is set up in Odoo under Settings, Outgoing Mail Servers
+            `smtp.from`: expected a mail address, such as `odoo@example.com`, found `nobody`
+        "postgres: { sslmode: require }"
+            `postgres.host`: required by `port`, `user`, `sslmode`, `ssl_…` and `ssh`
+        "postgres: { host: db, sslmode: verify-full }"
+            `postgres.ssl_root_cert`: required by the sslmode `verify-full`: the CA that signed the server's certificate
+        "postgres: { host: db, ssl_cert: c.pem, ssh: { port: 22 } }"
+            `postgres.ssl_key`: required by `ssl_cert`
+            `postgres.ssh.host`: required by the other keys of `ssh:`
+        "postgres: { host: db, sslmode: require, ssh: { host: h, user: u } }"
+            `postgres.sslmode`: the way through `ssh` is encrypted already; remove this key
+        "nginx: { upload_limit: 0M, hsts_subdomains: yes }"
+            `nginx.upload_limit`: expected a size such as `4G` or `1536M`, found `0M`
+            `nginx.hsts_subdomains`: expected `true` or `false`, found `yes`
+        "database_manager: { allow: [192.0.2.1/24, x], selector: all }"
+            `database_manager.allow[0]`: `192.0.2.1/24` has bits beyond its prefix; the network is `192.0.2.0/24`
+            `database_manager.allow[1]`: expected a network such as `192.0.2.0/24`, or an address, found `x`
+            `database_manager.selector`: expected a list in brackets, such as `[a, b]`, found `all`
+        "proxy: { header: X-Real-IP }"
+            `proxy.trusted`: required by `proxy.header`
         "#);
     }
 
