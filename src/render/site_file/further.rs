@@ -19,11 +19,11 @@ fn lines<'a>(indent: &str, pairs: impl IntoIterator<Item = (&'a str, Option<Stri
     })
 }
 
-fn quoted(text: &str) -> Option<String> {
-    Some(scalar(text).into_owned())
+fn quoted(text: &str) -> String {
+    scalar(text).into_owned()
 }
 
-fn path(path: &Path) -> Option<String> {
+fn path(path: &Path) -> String {
     quoted(&text(path))
 }
 
@@ -69,7 +69,7 @@ pub(super) fn options(options: &BTreeMap<OptionKey, OptionValue>) -> String {
     if options.is_empty() {
         return format!("{HEAD}  # options: {{ limit_time_real: 3600 }}\n");
     }
-    let keys = options.iter().map(|(key, value)| (key.as_str(), quoted(value.as_str())));
+    let keys = options.iter().map(|(key, value)| (key.as_str(), Some(quoted(value.as_str()))));
     format!("{HEAD}  options:\n{}", lines("    ", keys))
 }
 
@@ -87,12 +87,12 @@ pub(super) fn smtp(smtp: Option<&Smtp>) -> String {
         SmtpEncryption::StartTls => "starttls",
     };
     let keys = [
-        ("host", quoted(smtp.host.as_str())),
+        ("host", Some(quoted(smtp.host.as_str()))),
         ("port", Some(smtp.port.to_string())),
         ("encryption", Some(encryption.to_owned())),
-        ("user", smtp.user.as_ref().and_then(|user| quoted(user.as_str()))),
-        ("from", smtp.from.as_ref().and_then(|from| quoted(from.as_str()))),
-        ("from_filter", smtp.from_filter.as_ref().and_then(|filter| quoted(filter.as_str()))),
+        ("user", smtp.user.as_ref().map(|user| quoted(user.as_str()))),
+        ("from", smtp.from.as_ref().map(|from| quoted(from.as_str()))),
+        ("from_filter", smtp.from_filter.as_ref().map(|filter| quoted(filter.as_str()))),
     ];
     format!("{HEAD}smtp:\n{}", lines("  ", keys))
 }
@@ -113,20 +113,20 @@ pub(super) fn external(external: Option<&External>) -> String {
     let client = external.client.as_ref();
     let sslmode = external.ssh.is_none().then(|| external.sslmode.word().to_owned());
     let keys = [
-        ("host", quoted(external.host.as_str())),
+        ("host", Some(quoted(external.host.as_str()))),
         ("port", Some(external.port.to_string())),
-        ("user", quoted(external.user.as_str())),
+        ("user", Some(quoted(external.user.as_str()))),
         ("sslmode", sslmode),
-        ("ssl_root_cert", external.root_certificate.as_deref().and_then(path)),
-        ("ssl_cert", client.and_then(|client| path(&client.certificate))),
-        ("ssl_key", client.and_then(|client| path(&client.key))),
+        ("ssl_root_cert", external.root_certificate.as_deref().map(path)),
+        ("ssl_cert", client.map(|client| path(&client.certificate))),
+        ("ssl_key", client.map(|client| path(&client.key))),
     ];
     let mut text = format!("{HEAD}{}", lines("  ", keys));
     if let Some(ssh) = &external.ssh {
         let keys = [
-            ("host", quoted(ssh.host.as_str())),
+            ("host", Some(quoted(ssh.host.as_str()))),
             ("port", Some(ssh.port.to_string())),
-            ("user", quoted(ssh.user.as_str())),
+            ("user", Some(quoted(ssh.user.as_str()))),
         ];
         text.push_str("  ssh:\n");
         text.push_str(&lines("    ", keys));
@@ -155,7 +155,7 @@ pub(super) fn proxy(proxy: Option<&Proxy>) -> String {
     let Some(proxy) = proxy else {
         return format!("{HEAD}# proxy: {{ trusted: [192.0.2.0/24], header: X-Forwarded-For }}\n");
     };
-    let keys = [("trusted", Some(networks(&proxy.trusted))), ("header", quoted(proxy.header.as_str()))];
+    let keys = [("trusted", Some(networks(&proxy.trusted))), ("header", Some(quoted(proxy.header.as_str())))];
     format!("{HEAD}proxy:\n{}", lines("  ", keys))
 }
 

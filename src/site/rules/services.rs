@@ -10,7 +10,6 @@ use crate::site::{ClientCertificate, External, Manager, Proxy, Smtp, SmtpEncrypt
 type Optional<T> = Option<Option<T>>;
 
 /// The value of a key that may be left out.
-#[expect(clippy::option_option, reason = "unknown, left out and given are three things")]
 pub(super) fn optional<T>(given: Given<T>) -> Optional<T> {
     match given {
         Given::Absent => Some(None),
@@ -24,7 +23,6 @@ fn all<T>(given: Vec<Given<T>>) -> Option<Vec<T>> {
 }
 
 impl Rules {
-    #[expect(clippy::option_option, reason = "unknown, left out and given are three things")]
     pub(super) fn smtp(&mut self, draft: SmtpDraft) -> Optional<Smtp> {
         if draft.host.is_absent() {
             if draft != SmtpDraft::default() {
@@ -42,7 +40,6 @@ impl Rules {
         }))
     }
 
-    #[expect(clippy::option_option, reason = "unknown, left out and given are three things")]
     pub(super) fn external(&mut self, draft: ExternalDraft) -> Optional<External> {
         if draft.host.is_absent() {
             if draft != ExternalDraft::default() {
@@ -89,7 +86,6 @@ impl Rules {
         Some(mode)
     }
 
-    #[expect(clippy::option_option, reason = "unknown, left out and given are three things")]
     fn client_certificate(
         &mut self,
         certificate: Given<FilePath>,
@@ -105,7 +101,6 @@ impl Rules {
         }
     }
 
-    #[expect(clippy::option_option, reason = "unknown, left out and given are three things")]
     fn ssh(&mut self, draft: &ExternalDraft) -> Optional<Ssh> {
         let others = !draft.ssh_port.is_absent() || !draft.ssh_user.is_absent();
         if draft.ssh_host.is_absent() {
@@ -127,7 +122,6 @@ impl Rules {
         Some(Manager { allow: all(allow)?, selector: all(selector)? })
     }
 
-    #[expect(clippy::option_option, reason = "unknown, left out and given are three things")]
     pub(super) fn proxy(&mut self, trusted: Vec<Given<Cidr>>, header: Given<HeaderName>) -> Optional<Proxy> {
         if trusted.is_empty() {
             if header.value().is_some() {
