@@ -84,9 +84,12 @@ pub enum Action {
     PrepareRole {
         container: String,
     },
+    /// Makes an empty one under a name of its own, once it is sure that nothing else has the name
+    /// that it will get.
     CreateDatabase {
         container: String,
         name: String,
+        becomes: DbName,
     },
     InstallBase {
         container: String,
