@@ -8,6 +8,7 @@
 
 mod choose;
 mod database;
+mod interruption;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -139,6 +140,9 @@ impl<'a> Planner<'a> {
         self.retire_old(old_odoos, old_nginx);
         self.cron(replaced);
         self.finish();
+        let targets = choose::targets(self.situation, &self.stack);
+        let observed = self.observed();
+        interruption::foresee(&mut self.plan, &self.stack, observed, targets);
         Ok(self.plan)
     }
 
@@ -488,7 +492,10 @@ impl<'a> Planner<'a> {
 
     fn retire_old(&mut self, odoos: Vec<String>, nginx: Option<String>) {
         if let Some(name) = nginx {
-            self.plan.push(retire(&name, stack::NGINX_GRACE), "its successor answers");
+            // What waits in the old one's accept queue at that moment is lost: `reuseport` spreads
+            // new connections over both.
+            let cause = "its successor answers; of ten thousand new connections one may be reset";
+            self.plan.push(retire(&name, stack::NGINX_GRACE), cause);
         }
         for name in odoos {
             if self.runs(&name) {
