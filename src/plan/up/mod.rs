@@ -58,6 +58,8 @@ pub struct CertificateFacts {
     pub due: Option<String>,
     /// The directory for the next one, decided beforehand.
     pub next: String,
+    /// Browsers believe the one that will serve without being told to.
+    pub trusted: bool,
 }
 
 /// Everything that the plan depends on.
