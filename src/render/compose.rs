@@ -117,7 +117,7 @@ pub fn compose(stack: &Stack, root: &Path) -> Result<String, serde_yaml::ser::Er
     if let Some(nginx) = services.get_mut("nginx") {
         nginx.depends_on.extend(odoos);
     }
-    let volumes = [&stack.db_volume, &stack.web_volume, &stack.socket_volume];
+    let volumes = [&stack.db_volume, &stack.web_volume, &stack.socket_volume, &stack.cache_volume];
     let file = File {
         name: stack.network.labels.get(LABEL_SITE).unwrap_or(&stack.network.name),
         services,
@@ -223,6 +223,8 @@ mod tests {
             odoos: vec![Place { database: site.databases().remove(0), index: 0, slot: Slot::A }],
             nginx_slot: Slot::A,
             certificate: "local-1".into(),
+            certificate_trusted: false,
+            static_version: "1".into(),
         };
         compose(&stack(&inputs, &choice), Path::new(root)).unwrap()
     }

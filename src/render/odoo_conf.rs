@@ -111,7 +111,7 @@ fn database(conf: &OdooConf, secrets: &OdooSecrets<'_>) -> [(&'static str, Strin
     ]
 }
 
-fn server(conf: &OdooConf) -> [(&'static str, String); 7] {
+fn server(conf: &OdooConf) -> Vec<(&'static str, String)> {
     let sizing = &conf.sizing;
     let (workers, cron_threads, http) = match conf.purpose {
         Purpose::Http => (sizing.workers, 0, true),
@@ -120,7 +120,7 @@ fn server(conf: &OdooConf) -> [(&'static str, String); 7] {
         Purpose::Cron => (1, sizing.cron_threads, false),
         Purpose::Command => (0, 0, false),
     };
-    [
+    let mut options = vec![
         ("proxy_mode", "True".to_owned()),
         ("http_enable", python_bool(http)),
         ("http_interface", "0.0.0.0".to_owned()),
@@ -128,7 +128,12 @@ fn server(conf: &OdooConf) -> [(&'static str, String); 7] {
         (conf.release.evented_port_key(), EVENTED_PORT.to_string()),
         ("workers", workers.to_string()),
         ("max_cron_threads", cron_threads.to_string()),
-    ]
+    ];
+    if http && conf.release.has_x_accel() {
+        // nginx sends attachments: a worker of Odoo would be busy for as long as the client reads.
+        options.push(("x_sendfile", python_bool(true)));
+    }
+    options
 }
 
 /// The mail server of last resort: Odoo asks it when none is set up in its own settings.

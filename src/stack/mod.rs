@@ -18,7 +18,9 @@ use spec::{
 };
 
 use crate::name::{DbName, ImageRef, Port, SiteName};
-use crate::render::nginx_conf::{CONFIG_MOUNT, Host, NginxConf, TLS_MOUNT};
+use crate::render::nginx_conf::{
+    CACHE_MOUNT, CONFIG_MOUNT, DATA_MOUNT, Host, Hsts, NginxConf, NginxSizing, TLS_MOUNT,
+};
 use crate::render::odoo_conf::{OdooConf, OdooSecrets, Purpose, SOCKET_DIRECTORY, odoo_conf};
 use crate::render::pg_hba::PG_HBA;
 use crate::site::{Database, Site};
@@ -60,6 +62,11 @@ pub struct Choice {
     pub nginx_slot: Slot,
     /// The certificate's directory under `secrets/tls`.
     pub certificate: String,
+    /// Browsers trust it by themselves.
+    pub certificate_trusted: bool,
+    /// Another one for each change of Odoo's image: what nginx keeps of one's static files is never
+    /// sent for the other's.
+    pub static_version: String,
 }
 
 /// Where the Odoo of a database stands.
@@ -122,6 +129,8 @@ pub struct Stack {
     pub db_volume: VolumeSpec,
     pub web_volume: VolumeSpec,
     pub socket_volume: VolumeSpec,
+    /// Of the nginx slot in use.
+    pub cache_volume: VolumeSpec,
     pub postgres: ContainerSpec,
     /// One a database.
     pub odoos: Vec<OdooServer>,
@@ -131,6 +140,7 @@ pub struct Stack {
     pub command: OdooContainer,
     pub front: ContainerSpec,
     pub nginx: ContainerSpec,
+    pub nginx_test: ContainerSpec,
     pub nginx_conf: NginxConf,
 }
 
@@ -173,23 +183,50 @@ pub fn stack(inputs: &Inputs<'_>, choice: &Choice) -> Stack {
         db_volume: volume(names::db_volume(&site.name, choice.generation), "db"),
         web_volume: volume(names::web_volume(&site.name, choice.generation), "web"),
         socket_volume: volume(names::socket_volume(&site.name), "socket"),
+        cache_volume: volume(names::cache_volume(&site.name, choice.nginx_slot), "cache"),
         postgres: postgres(inputs, choice),
         odoos: choice.odoos.iter().map(|place| odoo_server(inputs, choice, place)).collect(),
         cron: cron(inputs, choice),
         command: command(inputs, choice),
         front: front(inputs, choice),
         nginx: nginx(inputs, choice),
-        nginx_conf: NginxConf {
-            hosts: choice.odoos.iter().map(|place| nginx_host(place, choice.subnet)).collect(),
-            release: site.odoo.release,
-            https: site.listen.https,
-            certificate: choice.certificate.clone(),
-        },
+        nginx_test: nginx_test(inputs, choice),
+        nginx_conf: conf_of_nginx(inputs, choice),
+    }
+}
+
+fn conf_of_nginx(inputs: &Inputs<'_>, choice: &Choice) -> NginxConf {
+    let site = inputs.site;
+    NginxConf {
+        release: site.odoo.release,
+        hosts: choice.odoos.iter().map(|place| nginx_host(place, choice.subnet)).collect(),
+        https: site.listen.https,
+        certificate: choice.certificate.clone(),
+        gateway: choice.subnet.gateway(),
+        static_version: choice.static_version.clone(),
+        hsts: hsts(site, choice),
+        upload_limit_mib: site.nginx.upload_limit_mib,
+        manager: site.manager.clone(),
+        proxy: site.proxy.clone(),
+        sizing: NginxSizing::default(),
+    }
+}
+
+/// Where browsers do not trust the certificate they would lock the visitor out.
+fn hsts(site: &Site, choice: &Choice) -> Hsts {
+    match (choice.certificate_trusted, site.nginx.hsts_subdomains) {
+        (false, _) => Hsts::Off,
+        (true, false) => Hsts::OneYear,
+        (true, true) => Hsts::OneYearWithSubdomains,
     }
 }
 
 fn nginx_host(place: &Place, subnet: Subnet) -> Host {
-    Host { names: place.database.names().cloned().collect(), odoo: place.address(subnet) }
+    Host {
+        names: place.database.names().cloned().collect(),
+        database: place.database.name.clone(),
+        odoo: place.address(subnet),
+    }
 }
 
 fn labels(owner: &Owner, role: &str) -> BTreeMap<String, String> {
@@ -384,15 +421,15 @@ fn holder_image() -> ImageRef {
 
 fn nginx(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
     let site = inputs.site;
-    sealed(nginx_with(inputs, names::nginx(&site.name, choice.nginx_slot), Role::Nginx, "live"), &[])
+    let name = names::nginx(&site.name, choice.nginx_slot);
+    sealed(nginx_with(inputs, choice, name, Role::Nginx, "live"), &[])
 }
 
 /// A one-off container that checks the candidate configuration in the real image, without a
 /// network: with `reuseport` even a test in the live namespace would take connections and drop them.
-#[must_use]
-pub fn nginx_test(inputs: &Inputs<'_>) -> ContainerSpec {
+fn nginx_test(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
     let name = names::helper(&inputs.site.name, names::HELPER_NGINX_TEST);
-    let mut spec = nginx_with(inputs, name, Role::Helper, "candidate");
+    let mut spec = nginx_with(inputs, choice, name, Role::Helper, "candidate");
     spec.command.insert(0, "-t".to_owned());
     spec.entrypoint = vec!["nginx".to_owned()];
     spec.command.retain(|word| word != "nginx");
@@ -401,14 +438,17 @@ pub fn nginx_test(inputs: &Inputs<'_>) -> ContainerSpec {
     spec
 }
 
-fn nginx_with(inputs: &Inputs<'_>, name: String, role: Role, which: &str) -> ContainerSpec {
+fn nginx_with(inputs: &Inputs<'_>, choice: &Choice, name: String, role: Role, which: &str) -> ContainerSpec {
     let site = inputs.site;
+    let data = volume_mount(names::web_volume(&site.name, choice.generation), DATA_MOUNT);
     let conf = format!("{CONFIG_MOUNT}/{which}/nginx.conf");
     ContainerSpec {
         command: ["nginx", "-c", &conf, "-g", "daemon off;"].map(str::to_owned).to_vec(),
         mounts: vec![
             read_only_directory(dirs::NGINX, CONFIG_MOUNT),
             read_only_directory(dirs::TLS, TLS_MOUNT),
+            volume_mount(names::cache_volume(&site.name, choice.nginx_slot), CACHE_MOUNT),
+            Mount { read_only: true, ..data },
         ],
         attachment: Attachment::Container(names::front(&site.name)),
         stop_grace: NGINX_GRACE,
