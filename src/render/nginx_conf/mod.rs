@@ -115,5 +115,12 @@ pub fn nginx_conf(conf: &NginxConf) -> String {
     )
 }
 
+/// The static version in a text of ours.
+#[must_use]
+pub fn static_version_in(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("proxy_cache_key \"$host ")?;
+    rest.split_once(' ').map(|(version, _)| version)
+}
+
 #[cfg(test)]
 mod tests;

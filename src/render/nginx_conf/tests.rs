@@ -81,6 +81,12 @@ fn a_location_with_headers_of_its_own_has_them_all() {
 }
 
 #[test]
+fn the_static_version_is_found_again() {
+    assert_eq!(static_version_in(&nginx_conf(&conf(19))), Some("0123456789abcdef"));
+    assert_eq!(static_version_in(""), None);
+}
+
+#[test]
 fn no_answer_can_leave_its_quotes() {
     let text = nginx_conf(&conf(19));
     let answers: Vec<_> =
