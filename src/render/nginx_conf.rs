@@ -51,7 +51,7 @@ fn head(conf: &NginxConf) -> String {
 user nginx;
 worker_processes auto;
 pid /var/run/nginx.pid;
-error_log /var/log/nginx/error.log notice;
+error_log stderr notice;
 
 events {{
     worker_connections 4096;
@@ -62,7 +62,7 @@ http {{
     default_type application/octet-stream;
     log_format main '$remote_addr - $remote_user [$time_local] \"$request\" $status '
                     '$body_bytes_sent \"$http_referer\" \"$http_user_agent\" $request_time';
-    access_log /var/log/nginx/access.log main;
+    access_log /dev/stdout main;
     server_tokens off;
     sendfile on;
     tcp_nopush on;
