@@ -80,7 +80,7 @@ struct Logging {
 
 #[derive(Serialize)]
 struct Check {
-    test: Vec<String>,
+    test: [String; 2],
     interval: String,
     timeout: String,
     start_period: String,
@@ -217,7 +217,7 @@ fn logging(log: LogRotation) -> Logging {
 fn healthcheck(check: &Healthcheck) -> Check {
     let seconds = |number: u32| format!("{number}s");
     Check {
-        test: std::iter::once("CMD".to_owned()).chain(check.argv.iter().map(|word| escaped(word))).collect(),
+        test: ["CMD-SHELL".to_owned(), escaped(&check.script)],
         interval: seconds(check.interval),
         timeout: seconds(check.timeout),
         start_period: seconds(check.start_period),

@@ -130,13 +130,7 @@ fn odoo_answers(release: Release) -> Healthcheck {
 const PG_ISREADY: &str = "pg_isready --quiet --host=/var/run/postgresql && ";
 
 fn shell(script: &str, start_period: u32) -> Healthcheck {
-    Healthcheck {
-        argv: ["sh", "-c", script].map(str::to_owned).to_vec(),
-        interval: 30,
-        timeout: 10,
-        start_period,
-        retries: 3,
-    }
+    Healthcheck { script: script.to_owned(), interval: 30, timeout: 10, start_period, retries: 3 }
 }
 
 #[cfg(test)]
@@ -157,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_health_page_is_one_that_the_release_has() {
-        let script = |number: u32| odoo_answers(Release::new(number).unwrap()).argv[2].clone();
+        let script = |number: u32| odoo_answers(Release::new(number).unwrap()).script;
         assert!(script(14).contains("/favicon.ico") && script(14).contains("pg_isready"));
         assert!(script(15).contains("'/web/health'") && script(15).contains("pg_isready"));
         for number in 16..=19 {

@@ -247,11 +247,11 @@ pub struct LogRotation {
     pub files: u32,
 }
 
-/// A command that the engine runs in the container now and then; exit code 0 means healthy. All
-/// times in seconds.
+/// A script that the engine runs in the container's shell now and then; exit code 0 means healthy.
+/// Not a list of words, which Podman 4.3 would take apart at every space. All times in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Healthcheck {
-    pub argv: Vec<String>,
+    pub script: String,
     pub interval: u32,
     pub timeout: u32,
     /// Failures within this time after the start do not count.

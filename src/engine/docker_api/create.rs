@@ -149,7 +149,7 @@ fn log_config(log: LogRotation, engine: Traits) -> Option<HostConfigLogConfig> {
 fn healthcheck(check: &Healthcheck) -> HealthConfig {
     let nanoseconds = |seconds: u32| Some(i64::from(seconds) * 1_000_000_000);
     HealthConfig {
-        test: Some(["CMD".to_owned()].into_iter().chain(check.argv.iter().cloned()).collect()),
+        test: Some(vec!["CMD-SHELL".into(), check.script.clone()]),
         interval: nanoseconds(check.interval),
         timeout: nanoseconds(check.timeout),
         start_period: nanoseconds(check.start_period),
@@ -302,7 +302,7 @@ mod tests {
             memory_bytes: Some(1 << 30),
             log: LogRotation { file_bytes: 1 << 20, files: 3 },
             healthcheck: Some(Healthcheck {
-                argv: vec!["true".into()],
+                script: "true".into(),
                 interval: 30,
                 timeout: 10,
                 start_period: 60,
@@ -336,8 +336,33 @@ mod tests {
           "ExposedPorts": {
             "80/tcp": {}
           },
+          "Healthcheck": {
+            "Interval": 30000000000,
+            "Retries": 3,
+            "StartPeriod": 60000000000,
+            "Test": [
+              "CMD-SHELL",
+              "true"
+            ],
+            "Timeout": 10000000000
+          },
           "HostConfig": {
             "AutoRemove": false,
+            "CapAdd": [
+              "SETUID"
+            ],
+            "CapDrop": [
+              "ALL"
+            ],
+            "LogConfig": {
+              "Config": {
+                "max-file": "3",
+                "max-size": "1048576"
+              },
+              "Type": "json-file"
+            },
+            "Memory": 1073741824,
+            "MemorySwap": 1073741824,
             "Mounts": [
               {
                 "ReadOnly": false,
@@ -353,6 +378,7 @@ mod tests {
               }
             ],
             "NetworkMode": "acme",
+            "PidsLimit": 100,
             "PortBindings": {
               "80/tcp": [
                 {
@@ -361,10 +387,17 @@ mod tests {
                 }
               ]
             },
+            "ReadonlyRootfs": true,
             "RestartPolicy": {
               "Name": "unless-stopped"
             },
-            "ShmSize": 268435456
+            "SecurityOpt": [
+              "no-new-privileges"
+            ],
+            "ShmSize": 268435456,
+            "Tmpfs": {
+              "/run": "rw,noexec,nosuid,nodev,size=1048576,mode=0755"
+            }
           },
           "Image": "docker.io/library/odoo:19",
           "Labels": {

@@ -8,7 +8,7 @@ use crate::secret::Secret;
 use crate::site::Site;
 use crate::site::parse;
 use crate::stack::sizing::{Capacity, Sizing, size};
-use crate::stack::spec::{Attachment, MountSource, Owner};
+use crate::stack::spec::{Attachment, LABEL_ROLE, MountSource, Owner};
 
 const ROOT: &str = "/srv/acme";
 
@@ -135,6 +135,7 @@ impl World {
             labels: spec.labels.clone(),
             state: RunState::Running,
             exit_code: None,
+            health: None,
             restart_count: 0,
             started_at: None,
             mounts: spec.mounts.iter().map(mounted).collect(),
@@ -190,7 +191,7 @@ impl World {
         for step in &plan.steps {
             match &step.action {
                 Action::CreateVolume(spec) => {
-                    let data = !spec.name.ends_with("-socket");
+                    let data = ["db", "web"].contains(&spec.labels[LABEL_ROLE].as_str());
                     assert!(!data || self.state.phase != Phase::Ready, "{plan}");
                     volumes.push(spec.name.clone());
                 }
