@@ -16,8 +16,8 @@ use autoodoo::failure::Result;
 use autoodoo::name::ImageRef;
 use autoodoo::observed::{Connected, Container, EngineKind, RunState};
 use autoodoo::stack::spec::{
-    Attachment, ContainerSpec, Mount, MountSource, NetworkSpec, PublishedPort, Restart, Role, Subnet,
-    VolumeSpec,
+    Attachment, ContainerSpec, LogRotation, Mount, MountSource, NetworkSpec, PublishedPort, Restart, Role,
+    Subnet, VolumeSpec,
 };
 use futures_util::FutureExt;
 use futures_util::future::join;
@@ -63,6 +63,14 @@ impl Bench {
             stop_signal: Some("SIGTERM".into()),
             stop_grace: 5,
             shm_bytes: None,
+            capabilities: Vec::new(),
+            read_only_root: false,
+            tmpfs: Vec::new(),
+            pids: 100,
+            memory_bytes: None,
+            log: LogRotation { file_bytes: 1 << 20, files: 2 },
+            healthcheck: None,
+            selinux_level: None,
             stdin: false,
             tty: false,
             auto_remove: false,
