@@ -120,7 +120,7 @@ fn odoo_answers(release: Release) -> Healthcheck {
     };
     // The image is sure to have Python, and nothing else that speaks HTTP.
     let script = format!(
-        "{first}exec python3 -c \"import http.client; \
+        "{first}exec python3 -c \"import http.client, sys; sys.tracebacklimit = 0; \
          c = http.client.HTTPConnection('127.0.0.1', {HTTP_PORT}, timeout=8); \
          c.request('GET', '{path}'); raise SystemExit(c.getresponse().status != 200)\""
     );
