@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::name::DbName;
 use crate::secret::Secret;
 use crate::site::release::Release;
-use crate::stack::sizing::Sizing;
+use crate::stack::sizing::OdooSizes;
 
 /// Where the socket directory is mounted in both containers.
 pub const SOCKET_DIRECTORY: &str = "/var/run/postgresql";
@@ -37,7 +37,7 @@ pub struct OdooConf {
     pub release: Release,
     pub purpose: Purpose,
     pub database: DbName,
-    pub sizing: Sizing,
+    pub sizing: OdooSizes,
 }
 
 /// What is secret in odoo.conf.
@@ -89,19 +89,30 @@ fn options(conf: &OdooConf, secrets: &OdooSecrets<'_>) -> Vec<(&'static str, Str
         ("max_cron_threads", cron_threads.to_string()),
     ];
     if conf.purpose != Purpose::Command {
-        options.extend(limits(sizing));
+        options.extend(limits(sizing, conf.release));
     }
     options
 }
 
-fn limits(sizing: &Sizing) -> [(&'static str, String); 5] {
-    [
-        ("limit_memory_soft", sizing.limit_memory_soft.to_string()),
-        ("limit_memory_hard", sizing.limit_memory_hard.to_string()),
-        ("limit_request", sizing.limit_request.to_string()),
-        ("limit_time_cpu", sizing.limit_time_cpu.to_string()),
-        ("limit_time_real", sizing.limit_time_real.to_string()),
-    ]
+/// Sizes of the multi-process server. 17 lets the evented process have connections of its own
+/// number, 18 memory.
+fn limits(sizing: &OdooSizes, release: Release) -> Vec<(&'static str, String)> {
+    let mut limits = vec![
+        ("limit_memory_soft", sizing.limit_memory_soft),
+        ("limit_memory_hard", sizing.limit_memory_hard),
+        ("limit_request", sizing.limit_request.into()),
+        ("limit_time_cpu", sizing.limit_time_cpu.into()),
+        ("limit_time_real", sizing.limit_time_real.into()),
+        ("limit_time_real_cron", sizing.limit_time_real_cron.into()),
+    ];
+    if release.number() >= 17 {
+        limits.push(("db_maxconn_gevent", sizing.db_maxconn_gevent.into()));
+    }
+    if release.number() >= 18 {
+        limits.push(("limit_memory_soft_gevent", sizing.limit_memory_soft_gevent));
+        limits.push(("limit_memory_hard_gevent", sizing.limit_memory_hard_gevent));
+    }
+    limits.into_iter().map(|(key, value)| (key, value.to_string())).collect()
 }
 
 fn python_bool(value: bool) -> String {
@@ -111,14 +122,18 @@ fn python_bool(value: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stack::sizing::{Capacity, size};
+    use crate::stack::sizing::{Capacity, Demand, size};
 
     fn rendered(release: u32, purpose: Purpose) -> String {
         let conf = OdooConf {
             release: Release::new(release).unwrap(),
             purpose,
             database: "acme".parse().unwrap(),
-            sizing: size(Capacity { cpus: 4, memory_bytes: 8 << 30 }, 60),
+            sizing: size(
+                Capacity { cpus: 4, memory_bytes: 8 << 30, rotational: false },
+                Demand { users: 60, databases: 1, external_postgres: false },
+            )
+            .odoo,
         };
         let (database_password, hash) = (Secret::new("pw"), Secret::new("$pbkdf2-sha512$x"));
         let secrets = OdooSecrets { database_password: &database_password, master_password_hash: &hash };

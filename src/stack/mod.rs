@@ -1,5 +1,6 @@
 //! From a [`Site`] to the volumes, networks, containers and files it needs.
 
+pub mod collation;
 pub mod fingerprint;
 pub mod names;
 pub mod sizing;
@@ -20,6 +21,7 @@ use crate::name::{ImageRef, Port};
 use crate::render::nginx_conf::{CONFIG_MOUNT, NginxConf, TLS_MOUNT};
 use crate::render::odoo_conf::{OdooConf, OdooSecrets, Purpose, SOCKET_DIRECTORY, odoo_conf};
 use crate::render::pg_hba::PG_HBA;
+use crate::render::postgresql_conf::{settings, words};
 use crate::site::Site;
 
 /// Seconds that a stopping container gets. PostgreSQL writes a checkpoint; Odoo ends its requests.
@@ -46,7 +48,6 @@ pub mod files {
 
 const POSTGRES_MOUNT: &str = "/etc/autoodoo/postgres";
 const ODOO_CONF_MOUNT: &str = "/etc/odoo";
-const SHM_BYTES: u64 = 256 * 1024 * 1024;
 
 /// What a plan has chosen before the stack can be spelt out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,15 +206,11 @@ fn postgres(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
          export POSTGRES_PASSWORD=\"$(head -c 32 /dev/urandom | base64)\"; \
          exec docker-entrypoint.sh \"$@\""
     );
-    let settings = [
-        "listen_addresses=".to_owned(),
-        format!("hba_file={POSTGRES_MOUNT}/pg_hba.conf"),
-        "password_encryption=scram-sha-256".to_owned(),
-        format!("max_connections={}", inputs.sizing.max_connections),
-        format!("shared_buffers={}MB", inputs.sizing.shared_buffers_mib),
-    ];
+    let hba_file = format!("hba_file={POSTGRES_MOUNT}/pg_hba.conf");
+    let fixed = ["listen_addresses=", &hba_file, "password_encryption=scram-sha-256"];
     let mut command = vec!["postgres".to_owned()];
-    command.extend(settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]));
+    command.extend(fixed.into_iter().flat_map(|setting| ["-c".to_owned(), setting.to_owned()]));
+    command.extend(words(&settings(&inputs.sizing.postgres, site.postgres.major)));
     let env = [("POSTGRES_INITDB_ARGS", "--data-checksums --encoding=UTF8")];
     let spec = ContainerSpec {
         entrypoint: ["sh", "-c", &guard, "sh"].map(str::to_owned).to_vec(),
@@ -225,7 +222,7 @@ fn postgres(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
             read_only_directory(dirs::POSTGRES, POSTGRES_MOUNT),
         ],
         stop_grace: POSTGRES_GRACE,
-        shm_bytes: Some(SHM_BYTES),
+        shm_bytes: Some(inputs.sizing.postgres.shm_bytes),
         ..plain(inputs, Role::Postgres, names::postgres(&site.name), &site.postgres.image)
     };
     sealed(spec, &[PG_HBA])
@@ -253,7 +250,7 @@ fn odoo(inputs: &Inputs<'_>, choice: &Choice, purpose: Purpose) -> OdooContainer
         release: site.odoo.release,
         purpose,
         database: site.database.clone(),
-        sizing: inputs.sizing.clone(),
+        sizing: inputs.sizing.odoo.clone(),
     };
     let mut spec = ContainerSpec {
         entrypoint: ["sh", "-c", START_ODOO, "odoo"].map(str::to_owned).to_vec(),

@@ -2,6 +2,7 @@
 
 use super::{Planner, retire};
 use crate::plan::{Action, FirstUser};
+use crate::stack::collation::collation;
 use crate::stack::{self, names};
 use crate::state::{Made, Phase};
 
@@ -22,8 +23,12 @@ impl Planner<'_> {
         let from = unfinished.clone();
         let to = site.database.clone();
         self.plan.push(Action::PrepareRole { container: postgres.clone() }, cause);
-        self.plan
-            .push(Action::CreateDatabase { container: postgres.clone(), name: unfinished.clone() }, cause);
+        let create = Action::CreateDatabase {
+            container: postgres.clone(),
+            name: unfinished.clone(),
+            collation: collation(&site.odoo.language, site.odoo.country.as_ref(), site.postgres.major),
+        };
+        self.plan.push(create, cause);
         self.plan.push(Action::CreateContainer(helper), "Odoo makes its own tables");
         self.plan.push(Action::StartContainer { name: maker.clone() }, "it was just made");
         self.plan.push(
