@@ -118,7 +118,12 @@ mod tests {
     fn a_database_by_the_c_library_asks_the_server() {
         let locales = vec!["fr_BE.utf8".to_owned(), "C.utf8".to_owned()];
         let sql = create_with("\"acme\"", &Collation::Libc { locales });
-        insta::assert_snapshot!(sql, @"");
+        insta::assert_snapshot!(sql, @r#"
+        SELECT 'CREATE DATABASE "acme" OWNER postgres TEMPLATE template0 ENCODING ''UTF8''' || coalesce((
+        SELECT format(' LC_COLLATE %L LC_CTYPE %L', collcollate, collctype) FROM pg_collation
+        JOIN unnest(ARRAY['fr_BE.utf8', 'C.utf8']) WITH ORDINALITY AS wanted (locale, place) ON locale = collname
+        WHERE collprovider = 'c' ORDER BY place LIMIT 1), '') \gexec
+        "#);
     }
 
     #[test]
