@@ -24,9 +24,11 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         &self,
         container: &str,
         name: &str,
+        becomes: &DbName,
         collation: &Collation,
     ) -> Result<()> {
-        let sql = sql::create_database(name, DATABASE_ROLE, collation);
+        let sql = sql::refuse_strangers_database(becomes.as_str())
+            + &sql::create_database(name, DATABASE_ROLE, collation);
         self.psql(container, "postgres", &sql).await.map(drop)
     }
 

@@ -9,7 +9,6 @@ use crate::failure::Result;
 use crate::observed::{Labelled, Observed};
 use crate::plan::up::Situation;
 use crate::plan::{Plan, up};
-use crate::render::odoo_conf::OdooSecrets;
 use crate::stack::Inputs;
 
 pub async fn cmd_up<A: Adapters>(context: &Context<'_, A>, args: &UpArgs) -> Result<()> {
@@ -37,7 +36,10 @@ pub async fn converge<A: Adapters>(
     let plan = plan(context, loaded, engine, wait_seconds).await?;
     if plan.is_empty() {
         // Nothing to change is not yet a site that answers.
-        return run::check(context, loaded, engine, &up::probe(&loaded.site)).await;
+        for probe in up::probes(&loaded.site) {
+            run::check(context, loaded, engine, &probe).await?;
+        }
+        return Ok(());
     }
     run::apply(context, loaded, engine, &plan, operation).await
 }
@@ -66,10 +68,7 @@ pub fn with_situation<A: Adapters, T>(
     let local = loaded.local_facts(context)?;
     let sizing = Chosen::of(context, loaded, observed.engine.kind).sizing;
     let port_holders = port_holders(context, loaded, observed)?;
-    let secrets = OdooSecrets {
-        database_password: &loaded.secrets.database_password,
-        master_password_hash: &loaded.secrets.master_password_hash,
-    };
+    let secrets = loaded.secrets.of_odoo();
     f(&Situation {
         inputs: Inputs { site: &loaded.site, owner: &loaded.owner, sizing: &sizing, secrets: &secrets },
         observed,

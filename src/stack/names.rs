@@ -52,14 +52,26 @@ pub fn socket_volume(site: &SiteName) -> String {
     format!("{site}-socket")
 }
 
+/// What nginx of a slot keeps: static files and bodies on their way. It holds no data. Two nginx
+/// beside each other have one each, since either would throw away the other's files.
+#[must_use]
+pub fn cache_volume(site: &SiteName, slot: Slot) -> String {
+    format!("{site}-cache-{}", slot.letter())
+}
+
 #[must_use]
 pub fn postgres(site: &SiteName) -> String {
     format!("{site}-postgres")
 }
 
+/// Odoo of the first database; that of a further one has its database's name too.
 #[must_use]
-pub fn odoo(site: &SiteName, slot: Slot) -> String {
-    format!("{site}-odoo-{}", slot.letter())
+pub fn odoo(site: &SiteName, further: Option<&DbName>, slot: Slot) -> String {
+    let letter = slot.letter();
+    match further {
+        None => format!("{site}-odoo-{letter}"),
+        Some(database) => format!("{site}-odoo-{database}-{letter}"),
+    }
 }
 
 #[must_use]

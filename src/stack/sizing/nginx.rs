@@ -8,7 +8,7 @@ use super::Demand;
 /// to Odoo, in a second tab, too, and not spread evenly over the workers.
 const CONNECTIONS_PER_USER: u32 = 16;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct NginxSizes {
     /// `worker_processes` (ngx_core_module).
     pub worker_processes: u32,
@@ -32,7 +32,7 @@ pub(super) fn size(cpus: u32, demand: Demand) -> NginxSizes {
         worker_connections,
         open_files: 2 * worker_connections,
         cache_mib: demand.databases.saturating_mul(256).clamp(256, 2048),
-        cache_keys_mib: demand.databases.saturating_mul(4).clamp(4, 32),
+        cache_keys_mib: demand.databases.saturating_mul(4).clamp(8, 32),
     }
 }
 
