@@ -9,11 +9,13 @@ use crate::stack::spec::Owner;
 use crate::state::{Made, Phase, State};
 
 /// Refuses a host on which something stands under our names that is not ours.
-pub fn nothing_foreign(site: &SiteName, owner: &Owner, observed: &Observed) -> Result<()> {
+pub fn nothing_foreign(site: &Site, owner: &Owner, observed: &Observed) -> Result<()> {
+    let odoos = std::iter::once(None).chain(site.further.iter().map(|database| Some(&database.name)));
+    let odoos =
+        odoos.flat_map(|further| [Slot::A, Slot::B].map(|slot| names::odoo(&site.name, further, slot)));
+    let site = &site.name;
     let containers = [
         names::postgres(site),
-        names::odoo(site, Slot::A),
-        names::odoo(site, Slot::B),
         names::cron(site),
         names::front(site),
         names::nginx(site, Slot::A),
@@ -22,6 +24,7 @@ pub fn nothing_foreign(site: &SiteName, owner: &Owner, observed: &Observed) -> R
         names::helper(site, names::HELPER_INIT),
         names::helper(site, names::HELPER_NGINX_TEST),
     ];
+    let containers: Vec<String> = containers.into_iter().chain(odoos).collect();
     let strangers =
         |name: &String, found: Option<&dyn Labels>| found.and_then(|thing| stranger(name, thing, owner));
     let found_containers = containers.iter().filter_map(|name| {
@@ -32,17 +35,10 @@ pub fn nothing_foreign(site: &SiteName, owner: &Owner, observed: &Observed) -> R
     let found_network = observed.networks.iter().find(|n| n.name == network);
     let found_networks =
         strangers(&network, found_network.map(|n| n as &dyn Labels)).map(|why| format!("network {why}"));
-    let generations = [format!("{site}-db-"), format!("{site}-web-")];
-    let single = [
-        names::socket_volume(site),
-        names::tmp_volume(site),
-        names::cache_volume(site, Slot::A),
-        names::cache_volume(site, Slot::B),
-    ];
     let found_volumes = observed
         .volumes
         .iter()
-        .filter(|volume| single.contains(&volume.name) || is_generation(&volume.name, &generations))
+        .filter(|volume| is_site_volume(&volume.name, site))
         .filter_map(|volume| strangers(&volume.name, Some(volume)).map(|why| format!("volume {why}")));
     let foreign: Vec<String> = found_containers.chain(found_networks).chain(found_volumes).collect();
     if foreign.is_empty() {
@@ -76,12 +72,21 @@ fn stranger(name: &str, thing: &dyn Labels, owner: &Owner) -> Option<String> {
     }
 }
 
-/// Volumes with data end in the number of their generation.
-fn is_generation(name: &str, prefixes: &[String]) -> bool {
-    prefixes.iter().any(|prefix| {
-        name.strip_prefix(prefix.as_str())
+/// Volumes with data end in the number of their generation; the others have one name each.
+fn is_site_volume(name: &str, site: &SiteName) -> bool {
+    let numbered = |prefix: String| {
+        name.strip_prefix(&prefix)
             .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit()))
-    })
+    };
+    let single = [
+        names::socket_volume(site),
+        names::tmp_volume(site),
+        names::cache_volume(site, Slot::A),
+        names::cache_volume(site, Slot::B),
+    ];
+    numbered(format!("{site}-db-"))
+        || numbered(format!("{site}-web-"))
+        || single.iter().any(|own| own == name)
 }
 
 /// Refuses a site file that its own data does not fit.
