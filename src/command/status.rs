@@ -5,7 +5,10 @@ use std::fmt;
 use serde::Serialize;
 
 use super::site::{Loaded, load};
+use super::sizing::{Chosen, report};
 use super::{Adapters, Context};
+use crate::cli::StatusArgs;
+use crate::engine::Engine;
 use crate::failure::Result;
 use crate::observed::{Container, EngineInfo, Health, Labelled, Observed, RunState};
 use crate::stack::names;
@@ -41,9 +44,13 @@ struct Line {
     restarts: u64,
 }
 
-pub async fn cmd_status<A: Adapters>(context: &Context<'_, A>) -> Result<()> {
+pub async fn cmd_status<A: Adapters>(context: &Context<'_, A>, args: &StatusArgs) -> Result<()> {
     let loaded = load(context)?;
     let engine = loaded.engine(context).await?;
+    if args.sizing {
+        let chosen = Chosen::of(context, &loaded, engine.info().await?.kind);
+        return context.ui.result(&report(&loaded, chosen));
+    }
     let observed = loaded.observe(&engine).await?;
     context.ui.result(&status(&loaded, &observed))
 }

@@ -261,7 +261,7 @@ mod tests {
     use crate::secret::Secret;
     use crate::site::parse;
     use crate::stack::names::Slot;
-    use crate::stack::sizing::{Capacity, size};
+    use crate::stack::sizing::{Capacity, Demand, size};
     use crate::stack::spec::{Owner, Subnet};
     use crate::stack::{Choice, Inputs, Place, stack};
 
@@ -274,7 +274,7 @@ mod tests {
               postgres: {image: 'docker.io/library/postgres:17'}\nnginx: {image: 'docker.io/library/nginx:stable'}\n",
         )
         .unwrap();
-        let sizing = size(Capacity { cpus: 2, memory_bytes: 4 << 30 }, site.users);
+        let sizing = size(Capacity { cpus: 2, memory_bytes: 4 << 30, rotational: false }, Demand::of(&site));
         let owner = Owner { site: site.name.to_string(), site_id: "id1".into() };
         let (password, hash) = (Secret::new("the-password"), Secret::new("the-hash"));
         let secrets =

@@ -1,5 +1,6 @@
 //! From a [`Site`] to the volumes, networks, containers and files it needs.
 
+pub mod collation;
 pub mod fingerprint;
 pub mod hardening;
 pub mod names;
@@ -19,11 +20,10 @@ use spec::{
 };
 
 use crate::name::{DbName, ImageRef, Port, SiteName};
-use crate::render::nginx_conf::{
-    CACHE_MOUNT, CONFIG_MOUNT, DATA_MOUNT, Host, Hsts, NginxConf, NginxSizing, TLS_MOUNT,
-};
+use crate::render::nginx_conf::{CACHE_MOUNT, CONFIG_MOUNT, DATA_MOUNT, Host, Hsts, NginxConf, TLS_MOUNT};
 use crate::render::odoo_conf::{OdooConf, OdooSecrets, Purpose, SOCKET_MOUNT, odoo_conf};
 use crate::render::pg_hba::PG_HBA;
+use crate::render::postgresql_conf::{settings, words};
 use crate::site::{Database, Site};
 
 /// Seconds that a stopping container gets. PostgreSQL writes a checkpoint; Odoo ends its requests.
@@ -50,7 +50,6 @@ pub mod files {
 
 const POSTGRES_MOUNT: &str = "/etc/autoodoo/postgres";
 const ODOO_CONF_MOUNT: &str = "/etc/odoo";
-const SHM_BYTES: u64 = 256 * 1024 * 1024;
 /// Files that a process may have open. Set by the shell before the server starts and not by the engine:
 /// an engine that may not raise its own limit so far would refuse to start the container.
 const LIMIT_FILES: &str = "ulimit -n 16384 2>/dev/null;";
@@ -217,7 +216,7 @@ fn conf_of_nginx(inputs: &Inputs<'_>, choice: &Choice) -> NginxConf {
         upload_limit_mib: site.nginx.upload_limit_mib,
         manager: site.manager.clone(),
         proxy: site.proxy.clone(),
-        sizing: NginxSizing::default(),
+        sizing: inputs.sizing.nginx,
     }
 }
 
@@ -313,15 +312,11 @@ fn postgres(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
          export POSTGRES_PASSWORD=\"$(head -c 32 /dev/urandom | base64)\"; \
          exec docker-entrypoint.sh \"$@\""
     );
-    let settings = [
-        "listen_addresses=".to_owned(),
-        format!("hba_file={POSTGRES_MOUNT}/pg_hba.conf"),
-        "password_encryption=scram-sha-256".to_owned(),
-        format!("max_connections={}", inputs.sizing.max_connections),
-        format!("shared_buffers={}MB", inputs.sizing.shared_buffers_mib),
-    ];
+    let hba_file = format!("hba_file={POSTGRES_MOUNT}/pg_hba.conf");
+    let fixed = ["listen_addresses=", &hba_file, "password_encryption=scram-sha-256"];
     let mut command = vec!["postgres".to_owned()];
-    command.extend(settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]));
+    command.extend(fixed.into_iter().flat_map(|setting| ["-c".to_owned(), setting.to_owned()]));
+    command.extend(words(&settings(&inputs.sizing.postgres, site.postgres.major)));
     let env = [("POSTGRES_INITDB_ARGS", "--data-checksums --encoding=UTF8")];
     let spec = ContainerSpec {
         entrypoint: ["sh", "-c", &guard, "sh"].map(str::to_owned).to_vec(),
@@ -333,10 +328,10 @@ fn postgres(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
             read_only_directory(dirs::POSTGRES, POSTGRES_MOUNT),
         ],
         stop_grace: POSTGRES_GRACE,
-        shm_bytes: Some(SHM_BYTES),
+        shm_bytes: Some(inputs.sizing.postgres.shm_bytes),
         ..plain(inputs, Role::Postgres, names::postgres(&site.name), &site.postgres.image)
     };
-    sealed(hardening::postgres(spec, inputs.sizing.max_connections), &[PG_HBA])
+    sealed(hardening::postgres(spec, &inputs.sizing), &[PG_HBA])
 }
 
 /// Starts Odoo once PostgreSQL accepts connections. The image's own entrypoint would wait too, but up
@@ -376,7 +371,7 @@ fn conf(inputs: &Inputs<'_>, purpose: Purpose, databases: Vec<DbName>) -> OdooCo
         release: site.odoo.release,
         purpose,
         databases,
-        sizing: inputs.sizing.clone(),
+        sizing: inputs.sizing.odoo.clone(),
         list_databases: site.manager.is_open(),
         smtp: site.smtp.clone(),
         options: site.odoo.options.clone(),
@@ -405,7 +400,7 @@ fn odoo(
         stop_grace: ODOO_GRACE,
         ..plain(inputs, role, name, &site.odoo.image)
     };
-    spec = hardening::odoo(spec, conf.purpose, site.odoo.release);
+    spec = hardening::odoo(spec, conf.purpose, site.odoo.release, &inputs.sizing.memory);
     spec = sealed(spec, &[odoo_conf(&conf, inputs.secrets).expose()]);
     let conf_directory = PathBuf::from(dirs::ODOO).join(&spec.labels[LABEL_CONFIG]);
     spec.mounts.push(read_only_directory(conf_directory.clone(), ODOO_CONF_MOUNT));
@@ -447,7 +442,10 @@ fn holder_image() -> ImageRef {
 fn nginx(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
     let site = inputs.site;
     let name = names::nginx(&site.name, choice.nginx_slot);
-    sealed(hardening::nginx(nginx_with(inputs, choice, name, Role::Nginx, "live")), &[])
+    sealed(
+        hardening::nginx(nginx_with(inputs, choice, name, Role::Nginx, "live"), &inputs.sizing.memory),
+        &[],
+    )
 }
 
 /// A one-off container that checks the candidate configuration in the real image, without a
@@ -458,7 +456,7 @@ fn nginx_test(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
     spec.command.insert(0, "-t".to_owned());
     spec.attachment = Attachment::None;
     spec.restart = Restart::No;
-    ContainerSpec { healthcheck: None, ..hardening::nginx(spec) }
+    ContainerSpec { healthcheck: None, ..hardening::nginx(spec, &inputs.sizing.memory) }
 }
 
 /// Without the image's own entrypoint, whose scripts want to change files of the root directory.

@@ -20,7 +20,6 @@ use autoodoo::host::probe::{Answer, Get, Probe, ProbeError};
 use autoodoo::host::random::{Random, SeededRandom};
 use autoodoo::name::Port;
 use autoodoo::observed::{Connected, EngineKind, RunState};
-use autoodoo::stack::sizing::Capacity;
 use autoodoo::ui::prompt::{Prompter, Scripted};
 
 /// Collects what a command writes.
@@ -120,7 +119,9 @@ impl World {
             deaf,
             random: SeededRandom::new(7),
             machine: Machine {
-                capacity: Capacity { cpus: 2, memory_bytes: 4 << 30 },
+                cpus: 2,
+                memory_bytes: 4 << 30,
+                rotating: Vec::new(),
                 routed: Vec::new(),
                 fqdn: None,
                 lang: None,
