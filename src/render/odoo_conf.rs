@@ -17,6 +17,9 @@ use crate::stack::sizing::OdooSizes;
 
 /// Where the socket directory is mounted in both containers.
 pub const SOCKET_DIRECTORY: &str = "/var/run/postgresql";
+/// The same directory as a mount must name it: /var/run is a symbolic link in the images, and Podman
+/// 4.3 follows it on the host when it fills a new volume from the image.
+pub const SOCKET_MOUNT: &str = "/run/postgresql";
 /// The PostgreSQL role that Odoo connects as: no superuser, no createdb.
 pub const DATABASE_ROLE: &str = "odoo";
 pub const HTTP_PORT: u16 = 8069;

@@ -104,7 +104,13 @@ impl World {
         let labels = stack.network.labels.clone();
         let (name, subnets) = (stack.network.name.clone(), vec![stack.network.subnet.to_string()]);
         world.observed.networks.push(Network { id: "net".into(), name, labels, subnets });
-        for spec in [&stack.db_volume, &stack.web_volume, &stack.socket_volume, &stack.cache_volume] {
+        for spec in [
+            &stack.db_volume,
+            &stack.web_volume,
+            &stack.socket_volume,
+            &stack.tmp_volume,
+            &stack.cache_volume,
+        ] {
             world.observed.volumes.push(Volume { name: spec.name.clone(), labels: spec.labels.clone() });
         }
         world.settle();
@@ -138,6 +144,7 @@ impl World {
             labels: spec.labels.clone(),
             state: RunState::Running,
             exit_code: None,
+            health: None,
             restart_count: 0,
             started_at: None,
             mounts: spec.mounts.iter().map(mounted).collect(),

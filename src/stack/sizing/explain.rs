@@ -164,7 +164,7 @@ fn ceilings(demand: Demand, sizing: &Sizing) -> Vec<Line> {
     if !demand.external_postgres {
         lines.push(ceiling("limit of PostgreSQL", memory.postgres, "the rest caches its files"));
     }
-    lines.push(ceiling("limit of nginx", memory.nginx, "the rest caches its files"));
+    lines.push(ceiling("limit of nginx", memory.nginx, "the page cache of its files included"));
     let second = mebibytes(memory.side_by_side_bytes);
     lines.push(line(
         "memory",
