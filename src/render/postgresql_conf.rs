@@ -18,12 +18,12 @@ pub struct Setting {
     pub why: &'static str,
 }
 
-fn setting(name: &'static str, value: impl ToString, why: &'static str) -> Setting {
+fn setting(name: &'static str, value: impl ToString + Copy, why: &'static str) -> Setting {
     Setting { name, value: value.to_string(), why }
 }
 
 fn megabytes(name: &'static str, mib: u64, why: &'static str) -> Setting {
-    setting(name, format!("{mib}MB"), why)
+    Setting { name, value: format!("{mib}MB"), why }
 }
 
 /// Every setting that follows from the machine, for a server of this major (10 to 18).

@@ -329,9 +329,10 @@ fn postgres(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
         ],
         stop_grace: POSTGRES_GRACE,
         shm_bytes: Some(inputs.sizing.postgres.shm_bytes),
+        memory_bytes: Some(inputs.sizing.memory.postgres.limit_bytes),
         ..plain(inputs, Role::Postgres, names::postgres(&site.name), &site.postgres.image)
     };
-    sealed(hardening::postgres(spec, &inputs.sizing), &[PG_HBA])
+    sealed(hardening::postgres(spec, inputs.sizing.postgres.max_connections), &[PG_HBA])
 }
 
 /// Starts Odoo once PostgreSQL accepts connections. The image's own entrypoint would wait too, but up
@@ -398,9 +399,13 @@ fn odoo(
         ],
         attachment: Attachment::Network { name: names::network(&site.name), address },
         stop_grace: ODOO_GRACE,
+        memory_bytes: Some(match conf.purpose {
+            Purpose::Http | Purpose::Command => inputs.sizing.memory.odoo.limit_bytes,
+            Purpose::Cron => inputs.sizing.memory.cron.limit_bytes,
+        }),
         ..plain(inputs, role, name, &site.odoo.image)
     };
-    spec = hardening::odoo(spec, conf.purpose, site.odoo.release, &inputs.sizing.memory);
+    spec = hardening::odoo(spec, conf.purpose, site.odoo.release);
     spec = sealed(spec, &[odoo_conf(&conf, inputs.secrets).expose()]);
     let conf_directory = PathBuf::from(dirs::ODOO).join(&spec.labels[LABEL_CONFIG]);
     spec.mounts.push(read_only_directory(conf_directory.clone(), ODOO_CONF_MOUNT));
@@ -442,10 +447,7 @@ fn holder_image() -> ImageRef {
 fn nginx(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
     let site = inputs.site;
     let name = names::nginx(&site.name, choice.nginx_slot);
-    sealed(
-        hardening::nginx(nginx_with(inputs, choice, name, Role::Nginx, "live"), &inputs.sizing.memory),
-        &[],
-    )
+    sealed(hardening::nginx(nginx_with(inputs, choice, name, Role::Nginx, "live")), &[])
 }
 
 /// A one-off container that checks the candidate configuration in the real image, without a
@@ -456,7 +458,7 @@ fn nginx_test(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
     spec.command.insert(0, "-t".to_owned());
     spec.attachment = Attachment::None;
     spec.restart = Restart::No;
-    ContainerSpec { healthcheck: None, ..hardening::nginx(spec, &inputs.sizing.memory) }
+    ContainerSpec { healthcheck: None, ..hardening::nginx(spec) }
 }
 
 /// Without the image's own entrypoint, whose scripts want to change files of the root directory.
@@ -479,6 +481,7 @@ fn nginx_with(inputs: &Inputs<'_>, choice: &Choice, name: String, role: Role, wh
         ],
         attachment: Attachment::Container(names::front(&site.name)),
         stop_grace: NGINX_GRACE,
+        memory_bytes: Some(inputs.sizing.memory.nginx.limit_bytes),
         ..plain(inputs, role, name, &site.nginx.image)
     }
 }

@@ -168,6 +168,11 @@ impl World {
         self.root().join(path)
     }
 
+    /// Another machine: cores and MiB of memory.
+    pub fn resize(&mut self, cpus: u32, mib: u64) {
+        (self.machine.cpus, self.machine.memory_bytes) = (cpus, mib << 20);
+    }
+
     pub fn take_port(&self, port: u16, holder: &str) {
         *self.port_holder.borrow_mut() = Some((port, holder.to_owned()));
     }

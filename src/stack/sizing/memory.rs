@@ -84,8 +84,7 @@ pub(super) fn size(capacity: Capacity, demand: Demand, odoo: &OdooSizes) -> Memo
             expected_bytes: budget.postgres * MIB,
             limit_bytes: postgres_limit(capacity, demand, &budget) * MIB,
         },
-        // Nearly all above what is expected is page cache.
-        nginx: budget.share(all, budget.nginx, (budget.ours / 8).min(1024)),
+        nginx: Share { expected_bytes: budget.nginx * MIB, limit_bytes: budget.nginx * MIB },
         side_by_side_bytes: u64::from(demand.databases) * fresh(odoo.workers) * MIB,
         odoos: demand.databases,
     }
@@ -112,7 +111,7 @@ struct Budget {
     ours: u64,
     /// What PostgreSQL is expected to use.
     postgres: u64,
-    /// What nginx is expected to use.
+    /// What nginx may use.
     nginx: u64,
 }
 
@@ -121,8 +120,11 @@ impl Budget {
         let all = capacity.memory_mib();
         let reserve = (all / 16).clamp(128, 4096).min(all);
         let postgres = if demand.external_postgres { 0 } else { postgres::expected_mib(all) };
-        let nginx = NGINX_MIB + NGINX_WORKER_MIB * u64::from(nginx::worker_processes(capacity.cpus));
-        Budget { all, ours: all - reserve, postgres, nginx }
+        let ours = all - reserve;
+        // What is left of it caches files. It follows from the machine alone: more users must not
+        // mean another nginx.
+        let least = NGINX_MIB + NGINX_WORKER_MIB * u64::from(nginx::worker_processes(capacity.cpus));
+        Budget { all, ours, postgres, nginx: (ours / 24).clamp(least, 512).min(ours) }
     }
 
     /// A ceiling of what the others leave, not above `most`. On a machine that is too small it is what

@@ -145,7 +145,7 @@ fn more_users_or_a_few_databases_mean_no_restart_of_postgres() {
     for (cpus, mib) in MACHINES.into_iter().filter(|(cpus, _)| *cpus < 16) {
         let postgres = |users, databases| {
             let sizing = size(capacity(cpus, mib), demand(users, databases));
-            (sizing.postgres, sizing.memory.postgres)
+            (sizing.postgres, sizing.memory.postgres, sizing.memory.nginx)
         };
         assert_eq!(postgres(1, 1), postgres(1000, 4), "{cpus} cores, {mib} MiB");
     }

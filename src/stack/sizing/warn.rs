@@ -20,7 +20,7 @@ fn too_little_memory(sizing: &Sizing) -> Option<String> {
         format!(
             "this machine is small: by Odoo's rule the site needs about {} MiB of memory, and {} MiB can be \
              counted on; a heavy report or a change may be slow or be ended by the kernel, in its own container \
-             only. Swap space helps",
+             only",
             mib(needed),
             mib(counted)
         )
@@ -33,7 +33,7 @@ fn no_room_for_two(sizing: &Sizing) -> Option<String> {
     (needed > memory.counted_bytes).then(|| {
         format!(
             "during a change a second Odoo starts beside the first and uses about {} MiB; {} MiB are left for it \
-             on a busy day. Change things when few people work, or add {} MiB of memory or swap space",
+             on a busy day. Change things when few people work, or add {} MiB of memory",
             mib(memory.side_by_side_bytes),
             mib(memory.counted_bytes.saturating_sub(memory.expected_bytes())),
             mib(needed - memory.counted_bytes)
