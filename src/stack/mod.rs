@@ -117,6 +117,7 @@ pub struct OdooServer {
 /// The detailed target. All directories are relative to the site directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stack {
+    pub site: SiteName,
     pub network: NetworkSpec,
     pub db_volume: VolumeSpec,
     pub web_volume: VolumeSpec,
@@ -163,6 +164,7 @@ pub fn stack(inputs: &Inputs<'_>, choice: &Choice) -> Stack {
     let site = inputs.site;
     let volume = |name: String, role: &str| VolumeSpec { name, labels: labels(inputs.owner, role) };
     Stack {
+        site: site.name.clone(),
         network: NetworkSpec {
             name: names::network(&site.name),
             labels: labels(inputs.owner, "network"),

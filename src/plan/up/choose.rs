@@ -9,7 +9,7 @@ use crate::plan::matching::drift;
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::names::{self, Slot};
 use crate::stack::spec::{ContainerSpec, Subnet, UsedNetwork};
-use crate::stack::{self, Choice, Place};
+use crate::stack::{self, Choice, Place, Stack};
 use crate::state::Made;
 
 pub(super) fn choose(situation: &Situation<'_>) -> Result<Choice> {
@@ -118,6 +118,15 @@ fn serving_slot(situation: &Situation<'_>, subnet: Subnet, place: &Place) -> Opt
         let address = Place { slot: *slot, ..place.clone() }.address(subnet);
         text.contains(&format!("server {address}:"))
     })
+}
+
+/// The containers of Odoo to which nginx sends requests now.
+pub(super) fn targets(situation: &Situation<'_>, stack: &Stack) -> Vec<String> {
+    let target = |place: &Place| {
+        let slot = serving_slot(situation, stack.network.subnet, place)?;
+        Some(place.container_in(&stack.site, slot))
+    };
+    stack.odoos.iter().filter_map(|odoo| target(&odoo.place)).collect()
 }
 
 fn nginx_slot(situation: &Situation<'_>, choice: &Choice) -> Slot {

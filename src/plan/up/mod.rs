@@ -8,6 +8,7 @@
 
 mod choose;
 mod database;
+mod interruption;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -57,6 +58,8 @@ pub struct CertificateFacts {
     pub due: Option<String>,
     /// The directory for the next one, decided beforehand.
     pub next: String,
+    /// Browsers believe the one that will serve without being told to.
+    pub trusted: bool,
 }
 
 /// Everything that the plan depends on.
@@ -139,6 +142,9 @@ impl<'a> Planner<'a> {
         self.retire_old(old_odoos, old_nginx);
         self.cron(replaced);
         self.finish();
+        let targets = choose::targets(self.situation, &self.stack);
+        let observed = self.observed();
+        interruption::foresee(&mut self.plan, &self.stack, observed, targets);
         Ok(self.plan)
     }
 
@@ -488,7 +494,10 @@ impl<'a> Planner<'a> {
 
     fn retire_old(&mut self, odoos: Vec<String>, nginx: Option<String>) {
         if let Some(name) = nginx {
-            self.plan.push(retire(&name, stack::NGINX_GRACE), "its successor answers");
+            // What waits in the old one's accept queue at that moment is lost: `reuseport` spreads
+            // new connections over both.
+            let cause = "its successor answers; of ten thousand new connections one may be reset";
+            self.plan.push(retire(&name, stack::NGINX_GRACE), cause);
         }
         for name in odoos {
             if self.runs(&name) {

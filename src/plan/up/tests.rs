@@ -265,6 +265,16 @@ fn nothing_to_do() {
     assert_eq!(World::running().plan(), "");
 }
 
+/// Only here do people notice: the plan says for how long.
+#[test]
+fn a_new_postgres_interrupts_and_says_so() {
+    let mut world = World::running();
+    world.change("acme-postgres", |postgres| {
+        postgres.labels.insert(LABEL_CONFIG.to_owned(), "older".to_owned());
+    });
+    insta::assert_snapshot!(world.plan());
+}
+
 fn shop() -> crate::site::Database {
     let (name, domain) = ("shop".parse().unwrap(), "shop.example.com".parse().unwrap());
     crate::site::Database { name, domain, aliases: vec![] }
@@ -346,7 +356,11 @@ fn a_removed_holder_takes_nginx_with_it() {
 fn a_stopped_container_is_started() {
     let mut world = World::running();
     world.change("acme-cron", |cron| cron.state = RunState::Exited);
-    assert!(world.plan().starts_with("[1] start acme-cron: it is stopped\n[2] wait for acme-cron"));
+    assert!(
+        world
+            .plan()
+            .starts_with("[1] start acme-cron: it is stopped (no interruption)\n[2] wait for acme-cron")
+    );
 }
 
 #[test]
