@@ -24,6 +24,7 @@ pub(super) fn choose(situation: &Situation<'_>) -> Result<Choice> {
         odoos: places(situation)?,
         nginx_slot: Slot::A,
         certificate,
+        ssh_client: situation.local.ssh_client.clone().unwrap_or_default(),
     };
     for number in 0..choice.odoos.len() {
         choice.odoos[number].slot = odoo_slot(situation, &choice, number);
