@@ -171,6 +171,8 @@ pub enum Service {
     Odoo,
     Cron,
     Postgres,
+    /// The ssh tunnel to a PostgreSQL server elsewhere
+    Tunnel,
     Nginx,
 }
 
@@ -181,6 +183,7 @@ impl Service {
             Service::Odoo => Role::Odoo,
             Service::Cron => Role::Cron,
             Service::Postgres => Role::Postgres,
+            Service::Tunnel => Role::Tunnel,
             Service::Nginx => Role::Nginx,
         }
     }

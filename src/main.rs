@@ -15,6 +15,7 @@ use autoodoo::host::machine;
 use autoodoo::host::ports::{PortUse, port_use};
 use autoodoo::host::probe::HttpProbe;
 use autoodoo::host::random::{Random, SystemRandom};
+use autoodoo::host::ssh::{OpenSsh, Ssh};
 use autoodoo::name::Port;
 use autoodoo::ui::prompt::{Prompter, Terminal};
 
@@ -37,6 +38,10 @@ impl Adapters for Real {
 
     fn probe(&self) -> &HttpProbe {
         &self.probe
+    }
+
+    fn ssh(&self) -> &dyn Ssh {
+        &OpenSsh
     }
 
     fn clock(&self) -> &dyn Clock {

@@ -1,6 +1,8 @@
 //! SQL that is given to psql on its standard input. Identifiers are validated names without
 //! quotes; values are quoted.
 
+pub mod external;
+
 use std::fmt::Write;
 
 use crate::stack::collation::Collation;

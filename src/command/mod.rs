@@ -2,6 +2,7 @@
 
 pub mod down;
 pub mod export;
+mod external;
 pub mod init;
 pub mod init_files;
 pub mod logs;
@@ -22,6 +23,7 @@ use crate::failure::Result;
 use crate::host::clock::Clock;
 use crate::host::probe::Probe;
 use crate::host::random::Random;
+use crate::host::ssh::Ssh;
 use crate::name::Port;
 use crate::observed::EngineKind;
 use crate::site::Limits;
@@ -40,6 +42,7 @@ pub trait Adapters {
     /// Connects to the engine that is meant; `remembered` is where the site was made.
     async fn engine(&self, choice: &EngineChoice, remembered: Option<&str>) -> Result<Self::Engine>;
     fn probe(&self) -> &Self::Probe;
+    fn ssh(&self) -> &dyn Ssh;
     fn clock(&self) -> &dyn Clock;
     fn random(&self) -> &dyn Random;
     fn prompter(&self) -> &dyn Prompter;

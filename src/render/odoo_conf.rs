@@ -9,6 +9,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::name::DbName;
+use crate::render::libpq::{Certificates, Endpoint};
 use crate::secret::Secret;
 use crate::site::release::Release;
 use crate::site::value::{OptionKey, OptionValue};
@@ -42,6 +43,7 @@ pub enum Purpose {
 pub struct OdooConf {
     pub release: Release,
     pub purpose: Purpose,
+    pub endpoint: Endpoint,
     /// One, but for scheduled actions, which serve all.
     pub databases: Vec<DbName>,
     pub sizing: OdooSizes,
@@ -59,6 +61,8 @@ pub struct OdooSecrets<'a> {
     pub master_password_hash: &'a Secret,
     /// At the mail server.
     pub smtp_password: Option<&'a Secret>,
+    /// They lie beside odoo.conf, which cannot name them.
+    pub certificates: &'a Certificates,
 }
 
 /// The file's text. It holds secrets: it may only go to a file of mode 0400 or 0600.
@@ -99,19 +103,22 @@ fn options(conf: &OdooConf, secrets: &OdooSecrets<'_>) -> Vec<(&'static str, Str
     options
 }
 
-fn database(conf: &OdooConf, secrets: &OdooSecrets<'_>) -> [(&'static str, String); 7] {
+fn database(conf: &OdooConf, secrets: &OdooSecrets<'_>) -> Vec<(&'static str, String)> {
     let databases: Vec<&str> = conf.databases.iter().map(DbName::as_str).collect();
-    [
-        ("db_host", SOCKET_DIRECTORY.to_owned()),
-        ("db_port", "5432".to_owned()),
-        ("db_user", DATABASE_ROLE.to_owned()),
+    let endpoint = &conf.endpoint;
+    let mut options = vec![
+        ("db_host", endpoint.host.clone()),
+        ("db_port", endpoint.port.to_string()),
+        ("db_user", endpoint.user.clone()),
         ("db_password", secrets.database_password.expose().to_owned()),
         // Always db_name, never dbfilter: with dbfilter Odoo lists only databases that its role
         // owns, and without db_name no scheduled action runs.
         ("db_name", databases.join(",")),
         ("db_maxconn", conf.sizing.db_maxconn.to_string()),
         ("list_db", python_bool(conf.list_databases)),
-    ]
+    ];
+    options.extend(endpoint.sslmode.map(|mode| ("db_sslmode", mode.word().to_owned())));
+    options
 }
 
 fn server(conf: &OdooConf) -> Vec<(&'static str, String)> {
@@ -194,6 +201,7 @@ mod tests {
         OdooConf {
             release: Release::new(release).unwrap(),
             purpose,
+            endpoint: Endpoint::of(&crate::site::parse::site("name: acme\ndomain: a.b").unwrap().postgres),
             databases: vec!["acme".parse().unwrap()],
             sizing: size(
                 Capacity { cpus: 4, memory_bytes: 8 << 30, rotational: false },
@@ -212,6 +220,7 @@ mod tests {
             database_password: &password,
             master_password_hash: &hash,
             smtp_password: Some(&password),
+            certificates: &Certificates::default(),
         };
         odoo_conf(conf, &secrets).expose().to_owned()
     }

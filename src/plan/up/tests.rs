@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::observed::{Connected, ContainerSummary, EngineInfo, EngineKind, Image, Mounted, Network, Volume};
 use crate::pins::Pin;
+use crate::render::libpq::Certificates;
 use crate::render::odoo_conf::OdooSecrets;
+use crate::render::pg_hba::PG_HBA;
 use crate::secret::Secret;
 use crate::site::Site;
 use crate::site::parse;
@@ -26,6 +28,7 @@ struct World {
     settled: bool,
     database_password: Secret,
     hash: Secret,
+    certificates: Certificates,
 }
 
 fn site() -> Site {
@@ -76,6 +79,7 @@ impl World {
             settled: true,
             database_password: Secret::new("pw"),
             hash: Secret::new("hash"),
+            certificates: Certificates::default(),
             site,
         }
     }
@@ -96,7 +100,8 @@ impl World {
         world.local.certificate.current = Some("local-0".into());
         let stack = world.with(target).unwrap();
         let odoos = stack.odoos.iter().map(|odoo| &odoo.container.spec);
-        for spec in odoos.chain([&stack.postgres, &stack.cron.spec, &stack.front, &stack.nginx]) {
+        let server = stack.server.container();
+        for spec in odoos.chain(server).chain([&stack.cron.spec, &stack.front, &stack.nginx]) {
             let container = world.container(spec);
             world.observed.all_containers.push(summary(&container));
             world.observed.containers.push(container);
@@ -104,13 +109,7 @@ impl World {
         let labels = stack.network.labels.clone();
         let (name, subnets) = (stack.network.name.clone(), vec![stack.network.subnet.to_string()]);
         world.observed.networks.push(Network { id: "net".into(), name, labels, subnets });
-        for spec in [
-            &stack.db_volume,
-            &stack.web_volume,
-            &stack.socket_volume,
-            &stack.tmp_volume,
-            &stack.cache_volume,
-        ] {
+        for spec in stack.volumes() {
             world.observed.volumes.push(Volume { name: spec.name.clone(), labels: spec.labels.clone() });
         }
         world.settle();
@@ -165,6 +164,7 @@ impl World {
             database_password: &self.database_password,
             master_password_hash: &self.hash,
             smtp_password: None,
+            certificates: &self.certificates,
         };
         f(&Situation {
             inputs: Inputs { site: &self.site, owner: &self.owner, sizing: &self.sizing, secrets: &secrets },
