@@ -196,9 +196,12 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
     /// The last lines that a container wrote; what cannot be read is left out, since it only
     /// illustrates another failure.
     async fn last_lines(&self, container: &str) -> Vec<String> {
-        let query = LogQuery { tail: Some(LAST_LINES), ..LogQuery::default() };
+        self.lines(container, &LogQuery { tail: Some(LAST_LINES), ..LogQuery::default() }).await
+    }
+
+    async fn lines(&self, container: &str, query: &LogQuery) -> Vec<String> {
         let mut lines = Vec::new();
-        let _ = self.engine.logs(container, &query, &mut |_, line| lines.push(line.to_owned())).await;
+        let _ = self.engine.logs(container, query, &mut |_, line| lines.push(line.to_owned())).await;
         lines
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::containers::Watched;
 use super::{Bench, Deadline, POLL};
-use crate::engine::{Engine, Exec};
+use crate::engine::{Engine, Exec, LogQuery};
 use crate::failure::{Failure, Result};
 use crate::host::files;
 use crate::host::probe::Probe;
@@ -92,13 +92,15 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
     ) -> Result<()> {
         self.waiting("PostgreSQL does not answer through the tunnel yet", seconds);
         let mut watched = Watched::new(container);
+        // What it wrote before tells of a trouble that may be over.
+        let query = LogQuery { since: Some(self.clock.now().as_second()), ..LogQuery::default() };
         let deadline = Deadline::after(seconds);
         loop {
             let exec = Exec::new(["pg_isready", "--quiet", &format!("--host={SOCKET_DIRECTORY}")]);
             if self.exec(container, exec).await.is_ok_and(|output| output.exit_code == 0) {
                 return Ok(());
             }
-            let lines = self.last_lines(container).await;
+            let lines = self.lines(container, &query).await;
             if deadline.passed() || self.must_run(&mut watched).await.is_err() || is_final(&lines) {
                 return Err(self.tunnel_failure(container, external, lines));
             }

@@ -139,7 +139,7 @@ impl fmt::Display for Status {
         };
         writeln!(f, "data    {data}")?;
         if let Some(place) = &self.external {
-            writeln!(f, "        databases at {place}, which is not ours")?;
+            writeln!(f, "        databases on the server at {place}, which is not ours")?;
         }
         writeln!(f)?;
         let rows: Vec<_> = self

@@ -17,7 +17,7 @@ use crate::stack::{OdooServer, Stack};
 
 const HEAD: &str = "\
 # Written by `autoodoo export compose`. Start it with `docker compose -f FILE up -d` after
-# `autoodoo down`; both at once would want the same data, and PostgreSQL refuses the second.
+# `autoodoo down`; both at once would want the same data.
 ";
 
 #[derive(Serialize)]

@@ -18,13 +18,11 @@ impl Planner<'_> {
             self.volumes();
             return false;
         }
-        let new = self.situation.state.phase == Phase::New;
-        let before = self.plan.steps.len();
+        let undo = self.undo();
         self.network();
         if let Some(socket) = self.stack.socket_volume.clone() {
             self.volume(socket);
         }
-        let undo = if new { self.undo_since(before) } else { Vec::new() };
         let replaced = self.tunnel(external, &undo);
         self.check_server(external, undo);
         self.first_phase();
@@ -57,20 +55,26 @@ impl Planner<'_> {
             .collect()
     }
 
-    /// What takes back the steps from `first` on: a site that is refused leaves nothing behind.
-    fn undo_since(&self, first: usize) -> Vec<Action> {
-        let undo = |action: &Action| match action {
-            Action::CreateNetwork(spec) => Some(Action::RemoveNetwork { name: spec.name.clone() }),
-            Action::CreateVolume(spec) => Some(Action::RemoveVolume { name: spec.name.clone() }),
-            _ => None,
-        };
-        self.plan.steps[first..].iter().rev().filter_map(|step| undo(&step.action)).collect()
+    /// What takes back all that a new site has by then: one that is refused leaves nothing behind.
+    fn undo(&self) -> Vec<Action> {
+        if self.situation.state.phase != Phase::New {
+            return Vec::new();
+        }
+        let tunnel = self.stack.server.container().map(|tunnel| retire(&tunnel.name, stack::TUNNEL_GRACE));
+        let socket = self.stack.socket_volume.as_ref();
+        let socket = socket.map(|socket| Action::RemoveVolume { name: socket.name.clone() });
+        let network = Action::RemoveNetwork { name: self.stack.network.name.clone() };
+        tunnel.into_iter().chain(socket).chain([network]).collect()
     }
 
     fn tunnel(&mut self, external: &External, undo: &[Action]) -> bool {
         let Server::External(Some(spec)) = &self.stack.server else { return false };
         let (spec, Some(ssh)) = (spec.as_ref().clone(), external.ssh.clone()) else { return false };
-        let fate = self.fate(&spec);
+        // It holds nothing: a new one starts at once, whereas the engine lets one that keeps ending wait.
+        let fate = match self.fate(&spec) {
+            Fate::Start(reason) => Fate::Make(reason.to_owned()),
+            fate => fate,
+        };
         if fate == Fate::Keep {
             if !self.situation.settled {
                 self.await_tunnel(&spec, external, UNPROVEN, Vec::new());
@@ -78,18 +82,13 @@ impl Planner<'_> {
             return false;
         }
         self.stop_odoos("the tunnel to PostgreSQL is about to be replaced");
-        self.prepare_tunnel(ssh);
+        self.prepare_tunnel(ssh, undo.to_vec());
         self.realise(&spec, &fate, stack::TUNNEL_GRACE);
-        let mut undone = Vec::new();
-        if !undo.is_empty() {
-            undone.push(retire(&spec.name, stack::TUNNEL_GRACE));
-            undone.extend_from_slice(undo);
-        }
-        self.await_tunnel(&spec, external, "Odoo reaches its database through it", undone);
+        self.await_tunnel(&spec, external, "Odoo reaches its database through it", undo.to_vec());
         true
     }
 
-    fn prepare_tunnel(&mut self, ssh: Ssh) {
+    fn prepare_tunnel(&mut self, ssh: Ssh, undo: Vec<Action>) {
         let site = self.site().name.as_str();
         let files = TunnelFiles {
             ssh,
@@ -97,7 +96,7 @@ impl Planner<'_> {
             comment: format!("autoodoo-{site}"),
             helper: self.with_pinned_image(&server::tunnel_owner(&self.situation.inputs)),
         };
-        self.plan.push(Action::PrepareTunnel(Box::new(files)), "the tunnel reads them");
+        self.plan.push_guarded(Action::PrepareTunnel(Box::new(files)), "the tunnel reads them", undo);
     }
 
     fn await_tunnel(&mut self, spec: &ContainerSpec, external: &External, cause: &str, undo: Vec<Action>) {
@@ -111,9 +110,6 @@ impl Planner<'_> {
         let cause = "its programs speak to PostgreSQL";
         self.plan.push(Action::CreateContainer(Box::new(client)), cause);
         self.plan.push(Action::StartContainer { name: container.clone() }, "it was just made");
-        if let (Some(tunnel), false) = (self.stack.server.container(), undo.is_empty()) {
-            undo.insert(0, retire(&tunnel.name, stack::TUNNEL_GRACE));
-        }
         undo.insert(0, retire(&container, 0));
         let check = self.server_check(external, container);
         let cause = "whatever would stand in Odoo's way is told first";
