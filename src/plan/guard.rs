@@ -72,14 +72,18 @@ fn stranger(name: &str, thing: &dyn Labels, owner: &Owner) -> Option<String> {
     }
 }
 
-/// Generation volumes end in a number; the others have one name each.
+/// Volumes with data end in the number of their generation; the others have one name each.
 fn is_site_volume(name: &str, site: &SiteName) -> bool {
     let numbered = |prefix: String| {
         name.strip_prefix(&prefix)
             .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit()))
     };
-    let single =
-        [names::socket_volume(site), names::cache_volume(site, Slot::A), names::cache_volume(site, Slot::B)];
+    let single = [
+        names::socket_volume(site),
+        names::tmp_volume(site),
+        names::cache_volume(site, Slot::A),
+        names::cache_volume(site, Slot::B),
+    ];
     numbered(format!("{site}-db-"))
         || numbered(format!("{site}-web-"))
         || single.iter().any(|own| own == name)

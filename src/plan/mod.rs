@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login};
 use crate::render::odoo_conf::OdooConf;
 use crate::site::release::Release;
+use crate::stack::collation::Collation;
 use crate::stack::spec::{ContainerSpec, NetworkSpec, VolumeSpec};
 use crate::state::{Made, Phase};
 
@@ -89,6 +90,7 @@ pub enum Action {
     CreateDatabase {
         container: String,
         name: String,
+        collation: Collation,
         becomes: DbName,
     },
     InstallBase {
@@ -278,7 +280,9 @@ impl fmt::Display for Action {
             A::RetireContainer { name, .. } => write!(f, "stop and remove container {name}"),
             A::AwaitPostgres { container, .. } => write!(f, "wait for PostgreSQL in {container}"),
             A::PrepareRole { .. } => write!(f, "prepare PostgreSQL role odoo"),
-            A::CreateDatabase { name, .. } => write!(f, "create database {name}"),
+            A::CreateDatabase { name, collation, .. } => {
+                write!(f, "create database {name}, sorted by {collation}")
+            }
             A::InstallBase { database, .. } => write!(f, "install Odoo's base modules in {database}"),
             A::SetFirstUser { user, .. } => {
                 write!(f, "set the first user {} with a random password", user.login)

@@ -20,7 +20,6 @@ use autoodoo::host::probe::{Answer, Get, Probe, ProbeError};
 use autoodoo::host::random::{Random, SeededRandom};
 use autoodoo::name::Port;
 use autoodoo::observed::{Connected, EngineKind, RunState};
-use autoodoo::stack::sizing::Capacity;
 use autoodoo::ui::prompt::{Prompter, Scripted};
 
 /// Collects what a command writes.
@@ -120,7 +119,9 @@ impl World {
             deaf,
             random: SeededRandom::new(7),
             machine: Machine {
-                capacity: Capacity { cpus: 2, memory_bytes: 4 << 30 },
+                cpus: 2,
+                memory_bytes: 4 << 30,
+                rotating: Vec::new(),
                 routed: Vec::new(),
                 fqdn: None,
                 lang: None,
@@ -165,6 +166,11 @@ impl World {
 
     pub fn file(&self, path: &str) -> PathBuf {
         self.root().join(path)
+    }
+
+    /// Another machine: cores and MiB of memory.
+    pub fn resize(&mut self, cpus: u32, mib: u64) {
+        (self.machine.cpus, self.machine.memory_bytes) = (cpus, mib << 20);
     }
 
     pub fn take_port(&self, port: u16, holder: &str) {

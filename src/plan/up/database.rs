@@ -3,6 +3,7 @@
 use super::{Planner, retire};
 use crate::plan::{Action, FirstUser};
 use crate::site::Database;
+use crate::stack::collation::collation;
 use crate::stack::{self, names};
 use crate::state::{Made, Phase};
 
@@ -46,8 +47,12 @@ impl Planner<'_> {
             "the site file names a further database"
         };
         self.plan.push(Action::PrepareRole { container: postgres.clone() }, cause);
-        let create =
-            Action::CreateDatabase { container: postgres.clone(), name: from.clone(), becomes: to.clone() };
+        let create = Action::CreateDatabase {
+            container: postgres.clone(),
+            name: from.clone(),
+            becomes: to.clone(),
+            collation: collation(&site.odoo.language, site.odoo.country.as_ref(), site.postgres.major),
+        };
         self.plan.push(create, cause);
         let helper = Box::new(self.with_pinned_image(&helper));
         self.plan.push(Action::CreateContainer(helper), "Odoo makes its own tables");

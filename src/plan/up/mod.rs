@@ -231,7 +231,14 @@ impl<'a> Planner<'a> {
             self.plan.push(Action::CreateNetwork(network), "it does not exist");
         }
         let stack = &self.stack;
-        for spec in [&stack.db_volume, &stack.web_volume, &stack.socket_volume, &stack.cache_volume] {
+        let wanted = [
+            &stack.db_volume,
+            &stack.web_volume,
+            &stack.socket_volume,
+            &stack.tmp_volume,
+            &stack.cache_volume,
+        ];
+        for spec in wanted {
             if !self.observed().volumes.iter().any(|found| found.name == spec.name) {
                 // For data volumes `guard::data_as_remembered` has made sure that none was lost.
                 self.plan.push(Action::CreateVolume(spec.clone()), "it does not exist");

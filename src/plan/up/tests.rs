@@ -7,7 +7,7 @@ use crate::render::odoo_conf::OdooSecrets;
 use crate::secret::Secret;
 use crate::site::Site;
 use crate::site::parse;
-use crate::stack::sizing::{Capacity, Sizing, size};
+use crate::stack::sizing::{Capacity, Demand, Sizing, size};
 use crate::stack::spec::{Attachment, LABEL_ROLE, MountSource, Owner};
 use crate::state::Made;
 
@@ -52,7 +52,7 @@ impl World {
         });
         World {
             pins: Pins { images: pins.collect() },
-            sizing: size(Capacity { cpus: 2, memory_bytes: 4 << 30 }, site.users),
+            sizing: size(Capacity { cpus: 2, memory_bytes: 4 << 30, rotational: false }, Demand::of(&site)),
             owner: Owner { site: site.name.to_string(), site_id: "id1".into() },
             observed: Observed {
                 engine: EngineInfo {
@@ -104,7 +104,13 @@ impl World {
         let labels = stack.network.labels.clone();
         let (name, subnets) = (stack.network.name.clone(), vec![stack.network.subnet.to_string()]);
         world.observed.networks.push(Network { id: "net".into(), name, labels, subnets });
-        for spec in [&stack.db_volume, &stack.web_volume, &stack.socket_volume, &stack.cache_volume] {
+        for spec in [
+            &stack.db_volume,
+            &stack.web_volume,
+            &stack.socket_volume,
+            &stack.tmp_volume,
+            &stack.cache_volume,
+        ] {
             world.observed.volumes.push(Volume { name: spec.name.clone(), labels: spec.labels.clone() });
         }
         world.settle();
@@ -138,6 +144,7 @@ impl World {
             labels: spec.labels.clone(),
             state: RunState::Running,
             exit_code: None,
+            health: None,
             restart_count: 0,
             started_at: None,
             mounts: spec.mounts.iter().map(mounted).collect(),
@@ -319,7 +326,7 @@ fn images_that_are_absent_are_pulled_first() {
 #[test]
 fn more_users_replace_odoo_beside_the_old_one() {
     let mut world = World::running();
-    world.sizing.workers += 2;
+    world.sizing.odoo.workers += 2;
     insta::assert_snapshot!(world.plan());
 }
 
@@ -383,7 +390,7 @@ fn what_was_altered_by_hand_is_put_right() {
 fn killed_between_the_new_odoo_and_the_switch() {
     let mut world = World::running();
     let old = world.observed.containers.iter().find(|c| c.name == "acme-odoo-a").unwrap().clone();
-    world.sizing.workers += 2;
+    world.sizing.odoo.workers += 2;
     let spec = world.with(target).unwrap().odoos.remove(0).container.spec;
     assert_eq!(spec.name, "acme-odoo-b");
     let new = world.container(&spec);
@@ -497,7 +504,7 @@ fn a_moved_tag_changes_nothing_by_itself() {
 #[test]
 fn a_failed_gate_brings_nobody_down() {
     let mut world = World::running();
-    world.sizing.workers += 2;
+    world.sizing.odoo.workers += 2;
     let plan = world.with(up).unwrap();
     let gate = plan.steps.iter().find(|step| matches!(step.action, Action::AwaitOdoo { .. })).unwrap();
     assert_eq!(gate.on_failure, vec![retire("acme-odoo-b", stack::ODOO_GRACE)]);
