@@ -7,7 +7,6 @@ use sha2::{Digest, Sha256};
 use super::spec::{Capability, ContainerSpec, Healthcheck, LogRotation, Tmpfs};
 use crate::render::odoo_conf::{HTTP_PORT, Purpose};
 use crate::site::release::Release;
-use crate::stack::sizing::{Memory, Sizing};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -61,13 +60,12 @@ pub fn scratch() -> Vec<Tmpfs> {
         .to_vec()
 }
 
-/// The server as the image's own user from the start.
+/// The server as the image's own user from the start. `connections` is its `max_connections`.
 #[must_use]
-pub fn postgres(spec: ContainerSpec, sizing: &Sizing) -> ContainerSpec {
+pub fn postgres(spec: ContainerSpec, connections: u32) -> ContainerSpec {
     ContainerSpec {
         user: Some("postgres".to_owned()),
-        memory_bytes: Some(sizing.memory.postgres.limit_bytes),
-        pids: POSTGRES_PIDS + sizing.postgres.max_connections,
+        pids: POSTGRES_PIDS + connections,
         // Recovery after a crash takes minutes on a big database.
         healthcheck: Some(shell(POSTGRES_READY, 900)),
         ..spec
@@ -77,10 +75,8 @@ pub fn postgres(spec: ContainerSpec, sizing: &Sizing) -> ContainerSpec {
 /// Odoo's temporary files lie on disk: uploads would fill a directory in memory, which counts
 /// against the container's limit. A command that a person runs has no healthcheck.
 #[must_use]
-pub fn odoo(spec: ContainerSpec, purpose: Purpose, release: Release, memory: &Memory) -> ContainerSpec {
-    let share = if purpose == Purpose::Cron { memory.cron } else { memory.odoo };
+pub fn odoo(spec: ContainerSpec, purpose: Purpose, release: Release) -> ContainerSpec {
     ContainerSpec {
-        memory_bytes: Some(share.limit_bytes),
         tmpfs: scratch().into_iter().filter(|tmpfs| tmpfs.target != "/tmp").collect(),
         pids: ODOO_PIDS,
         healthcheck: match purpose {
@@ -93,9 +89,8 @@ pub fn odoo(spec: ContainerSpec, purpose: Purpose, release: Release, memory: &Me
 }
 
 #[must_use]
-pub fn nginx(spec: ContainerSpec, memory: &Memory) -> ContainerSpec {
+pub fn nginx(spec: ContainerSpec) -> ContainerSpec {
     ContainerSpec {
-        memory_bytes: Some(memory.nginx.limit_bytes),
         capabilities: NGINX.to_vec(),
         pids: NGINX_PIDS,
         healthcheck: Some(shell(NGINX_WORKS, 30)),
