@@ -263,6 +263,7 @@ pub struct Healthcheck {
 /// A container. Its processes never gain privileges by executing a program (`no-new-privileges`),
 /// whatever is written here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, as engines ask it")]
 pub struct ContainerSpec {
     pub name: String,
     pub role: Role,
