@@ -229,6 +229,10 @@ pub struct Port(u16);
 impl Port {
     pub const HTTP: Port = Port(80);
     pub const HTTPS: Port = Port(443);
+    pub const POSTGRESQL: Port = Port(5432);
+    pub const SSH: Port = Port(22);
+    /// Message submission (RFC 6409).
+    pub const SUBMISSION: Port = Port(587);
 
     #[must_use]
     pub fn get(self) -> u16 {

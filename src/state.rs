@@ -31,6 +31,10 @@ pub enum Phase {
 pub struct Made {
     pub site: String,
     pub database: String,
+    /// Databases beside the first, in the order in which they were made. One that the site file no
+    /// longer names stays here: its data is still there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<String>,
     pub postgres_major: u32,
     pub odoo_release: u32,
 }
@@ -41,9 +45,17 @@ impl Made {
         Made {
             site: site.name.to_string(),
             database: site.database.to_string(),
+            further: Vec::new(),
             postgres_major: site.postgres.major,
             odoo_release: site.odoo.release.number(),
         }
+    }
+}
+
+impl Made {
+    /// Every database that was made, in that order.
+    pub fn databases(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.database).chain(&self.further).map(String::as_str)
     }
 }
 

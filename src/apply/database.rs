@@ -19,8 +19,10 @@ const FIRST_USER_SET: &str = "autoodoo: the first user is set";
 const TAIL: usize = 25;
 
 impl<E: Engine, P: Probe> Bench<'_, E, P> {
-    pub(super) async fn create_database(&self, container: &str, name: &str) -> Result<()> {
-        self.psql(container, "postgres", &sql::create_database(name, DATABASE_ROLE)).await.map(drop)
+    pub(super) async fn create_database(&self, container: &str, name: &str, becomes: &DbName) -> Result<()> {
+        let sql =
+            sql::refuse_strangers_database(becomes.as_str()) + &sql::create_database(name, DATABASE_ROLE);
+        self.psql(container, "postgres", &sql).await.map(drop)
     }
 
     /// A database with this name already is complete but was never served (its run was cut off

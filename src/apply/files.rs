@@ -9,7 +9,7 @@ use crate::host::files;
 use crate::host::probe::Probe;
 use crate::name::Fqdn;
 use crate::plan::OdooConfFile;
-use crate::render::odoo_conf::{OdooSecrets, odoo_conf};
+use crate::render::odoo_conf::odoo_conf;
 use crate::secret::Secret;
 use crate::stack::dirs;
 use crate::stack::spec::ContainerSpec;
@@ -45,10 +45,7 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
     /// The files are written here with mode 0600 and given away by a helper container as root in
     /// Odoo's image: only the image knows which number its user has.
     pub(super) async fn write_odoo_conf(&self, confs: &[OdooConfFile], helper: &ContainerSpec) -> Result<()> {
-        let secrets = OdooSecrets {
-            database_password: &self.secrets.database_password,
-            master_password_hash: &self.secrets.master_password_hash,
-        };
+        let secrets = self.secrets.of_odoo();
         let mut in_helper = Vec::new();
         for file in confs {
             let directory = self.dir.root().join(&file.directory);

@@ -137,7 +137,9 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
                 self.await_postgres(container, *seconds, system_identifier.as_deref()).await
             }
             A::PrepareRole { container } => self.prepare_role(container).await,
-            A::CreateDatabase { container, name } => self.create_database(container, name).await,
+            A::CreateDatabase { container, name, becomes } => {
+                self.create_database(container, name, becomes).await
+            }
             A::InstallBase { container, database, release, language } => {
                 self.install_base(container, database, *release, language).await
             }

@@ -26,16 +26,31 @@ pub fn prepare_role(role: &str, verifier: &str) -> String {
     )
 }
 
+/// The comment on a database that we made.
+const OURS: &str = "made by autoodoo";
+
+/// Fails when a database of this name exists that we did not make.
+pub fn refuse_strangers_database(name: &str) -> String {
+    let (name, ours) = (literal(name), literal(OURS));
+    format!(
+        "DO $$ BEGIN IF EXISTS (SELECT FROM pg_database WHERE datname = {name}\n\
+         AND shobj_description(oid, 'pg_database') IS DISTINCT FROM {ours}) THEN\n\
+         RAISE 'database % exists already, and autoodoo did not make it', {name}\n\
+         USING HINT = 'rename it, or give the site another database'; END IF; END $$;\n"
+    )
+}
+
 /// Makes an empty database that belongs to the superuser and that `role` may fill. One of this name
 /// is dropped: callers use it for names of unfinished databases only.
 pub fn create_database(name: &str, role: &str) -> String {
-    let (database, role) = (ident(name), ident(role));
+    let (database, role, ours) = (ident(name), ident(role), literal(OURS));
     let mut sql = disconnect(name);
     // Writing to a String cannot fail.
     let _ = write!(
         sql,
         "DROP DATABASE IF EXISTS {database};\n\
          CREATE DATABASE {database} OWNER postgres TEMPLATE template0 ENCODING 'UTF8';\n\
+         COMMENT ON DATABASE {database} IS {ours};\n\
          GRANT CONNECT, TEMPORARY, CREATE ON DATABASE {database} TO {role};\n\
          \\connect {database}\n\
          GRANT USAGE, CREATE ON SCHEMA public TO {role};\n\

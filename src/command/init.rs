@@ -127,6 +127,7 @@ fn said(args: &InitArgs) -> Draft {
         tls_mode: args.tls.into(),
         tls_certificate: args.tls_certificate.into(),
         tls_key: args.tls_key.into(),
+        ..Draft::default()
     }
 }
 

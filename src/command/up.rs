@@ -8,7 +8,6 @@ use crate::failure::Result;
 use crate::observed::{Labelled, Observed};
 use crate::plan::up::Situation;
 use crate::plan::{Plan, up};
-use crate::render::odoo_conf::OdooSecrets;
 use crate::stack::Inputs;
 use crate::stack::sizing::{Sizing, size};
 
@@ -37,7 +36,10 @@ pub async fn converge<A: Adapters>(
     let plan = plan(context, loaded, engine, wait_seconds).await?;
     if plan.is_empty() {
         // Nothing to change is not yet a site that answers.
-        return run::check(context, loaded, engine, &up::probe(&loaded.site)).await;
+        for probe in up::probes(&loaded.site) {
+            run::check(context, loaded, engine, &probe).await?;
+        }
+        return Ok(());
     }
     run::apply(context, loaded, engine, &plan, operation).await
 }
@@ -64,10 +66,7 @@ pub fn with_situation<A: Adapters, T>(
     let local = loaded.local_facts(context)?;
     let sizing = sizing(context, loaded);
     let port_holders = port_holders(context, loaded, observed)?;
-    let secrets = OdooSecrets {
-        database_password: &loaded.secrets.database_password,
-        master_password_hash: &loaded.secrets.master_password_hash,
-    };
+    let secrets = loaded.secrets.of_odoo();
     f(&Situation {
         inputs: Inputs { site: &loaded.site, owner: &loaded.owner, sizing: &sizing, secrets: &secrets },
         observed,

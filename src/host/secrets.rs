@@ -8,12 +8,14 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use super::files;
 use super::random::{Random, password};
 use crate::failure::{Failure, Result};
+use crate::render::odoo_conf::OdooSecrets;
 use crate::secret::Secret;
 
 const ADMIN: &str = "admin-password";
 const MASTER: &str = "master-password";
 const MASTER_HASH: &str = "master-password.hash";
 const DATABASE: &str = "database-password";
+const SMTP: &str = "smtp-password";
 
 /// Characters of a password that a person types now and then (119 bits).
 const TYPED: usize = 20;
@@ -32,6 +34,8 @@ pub struct Secrets {
     pub master_password_hash: Secret,
     /// Of the PostgreSQL role that Odoo uses.
     pub database_password: Secret,
+    /// At the mail server; its owner writes the file.
+    pub smtp_password: Option<Secret>,
 }
 
 impl Secrets {
@@ -54,7 +58,18 @@ impl Secrets {
             master_password: read(dir, MASTER)?,
             master_password_hash: read(dir, MASTER_HASH)?,
             database_password: read(dir, DATABASE)?,
+            smtp_password: if is_missing(dir, SMTP)? { None } else { Some(read(dir, SMTP)?) },
         })
+    }
+
+    /// The part that odoo.conf needs.
+    #[must_use]
+    pub fn of_odoo(&self) -> OdooSecrets<'_> {
+        OdooSecrets {
+            database_password: &self.database_password,
+            master_password_hash: &self.master_password_hash,
+            smtp_password: self.smtp_password.as_ref(),
+        }
     }
 }
 

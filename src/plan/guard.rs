@@ -9,11 +9,13 @@ use crate::stack::spec::Owner;
 use crate::state::{Made, Phase, State};
 
 /// Refuses a host on which something stands under our names that is not ours.
-pub fn nothing_foreign(site: &SiteName, owner: &Owner, observed: &Observed) -> Result<()> {
+pub fn nothing_foreign(site: &Site, owner: &Owner, observed: &Observed) -> Result<()> {
+    let odoos = std::iter::once(None).chain(site.further.iter().map(|database| Some(&database.name)));
+    let odoos =
+        odoos.flat_map(|further| [Slot::A, Slot::B].map(|slot| names::odoo(&site.name, further, slot)));
+    let site = &site.name;
     let containers = [
         names::postgres(site),
-        names::odoo(site, Slot::A),
-        names::odoo(site, Slot::B),
         names::cron(site),
         names::front(site),
         names::nginx(site, Slot::A),
@@ -22,6 +24,7 @@ pub fn nothing_foreign(site: &SiteName, owner: &Owner, observed: &Observed) -> R
         names::helper(site, names::HELPER_INIT),
         names::helper(site, names::HELPER_NGINX_TEST),
     ];
+    let containers: Vec<String> = containers.into_iter().chain(odoos).collect();
     let strangers =
         |name: &String, found: Option<&dyn Labels>| found.and_then(|thing| stranger(name, thing, owner));
     let found_containers = containers.iter().filter_map(|name| {

@@ -84,9 +84,12 @@ pub enum Action {
     PrepareRole {
         container: String,
     },
+    /// Makes an empty one under a name of its own, once it is sure that nothing else has the name
+    /// that it will get.
     CreateDatabase {
         container: String,
         name: String,
+        becomes: DbName,
     },
     InstallBase {
         container: String,
@@ -197,6 +200,9 @@ pub struct Step {
     pub action: Action,
     /// Why it is done.
     pub cause: String,
+    /// Seconds for which nobody is answered, about; `None` when the site does not serve anyway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interruption_seconds: Option<u32>,
     /// What is done when it fails, so that what served before serves on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub on_failure: Vec<Action>,
@@ -218,19 +224,24 @@ impl Plan {
     }
 
     fn push(&mut self, action: Action, cause: impl Into<String>) {
-        self.steps.push(Step { action, cause: cause.into(), on_failure: Vec::new() });
+        self.push_guarded(action, cause, Vec::new());
     }
 
     /// Adds a step that undoes something when it fails.
     fn push_guarded(&mut self, action: Action, cause: impl Into<String>, on_failure: Vec<Action>) {
-        self.steps.push(Step { action, cause: cause.into(), on_failure });
+        self.steps.push(Step { action, cause: cause.into(), interruption_seconds: None, on_failure });
     }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, step) in (1..).zip(&self.steps) {
-            writeln!(f, "[{number}] {}: {}", step.action, step.cause)?;
+            write!(f, "[{number}] {}: {}", step.action, step.cause)?;
+            match step.interruption_seconds {
+                None => writeln!(f)?,
+                Some(0) => writeln!(f, " (no interruption)")?,
+                Some(seconds) => writeln!(f, " (about {seconds} s)")?,
+            }
         }
         for remark in &self.remarks {
             writeln!(f, "note: {remark}")?;

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::stack::Stack;
 use crate::stack::spec::{Attachment, ContainerSpec, LABEL_SITE, Mount, MountSource, Restart};
+use crate::stack::{OdooServer, Stack};
 
 const HEAD: &str = "\
 # Written by `autoodoo export compose`. Start it with `docker compose -f FILE up -d` after
@@ -20,7 +20,7 @@ const HEAD: &str = "\
 #[derive(Serialize)]
 struct File<'a> {
     name: &'a str,
-    services: BTreeMap<&'static str, Service>,
+    services: BTreeMap<String, Service>,
     networks: BTreeMap<&'static str, Network<'a>>,
     volumes: BTreeMap<&'a str, Volume<'a>>,
 }
@@ -36,7 +36,7 @@ struct Service {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     environment: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    depends_on: Vec<&'static str>,
+    depends_on: Vec<String>,
     restart: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     network_mode: Option<String>,
@@ -102,17 +102,25 @@ pub fn compose(stack: &Stack, root: &Path) -> Result<String, serde_yaml::ser::Er
             ip_range: subnet.dynamic_range(),
         }],
     };
+    let odoos: Vec<String> = stack.odoos.iter().map(service_name).collect();
+    let mut services: BTreeMap<String, Service> = [
+        ("postgres", service(&stack.postgres, &[])),
+        ("cron", service(&stack.cron.spec, &["postgres"])),
+        ("front", service(&stack.front, &[])),
+        ("nginx", service(&stack.nginx, &["front"])),
+    ]
+    .map(|(name, service)| (name.to_owned(), service))
+    .into();
+    for odoo in &stack.odoos {
+        services.insert(service_name(odoo), service(&odoo.container.spec, &["postgres"]));
+    }
+    if let Some(nginx) = services.get_mut("nginx") {
+        nginx.depends_on.extend(odoos);
+    }
     let volumes = [&stack.db_volume, &stack.web_volume, &stack.socket_volume];
     let file = File {
         name: stack.network.labels.get(LABEL_SITE).unwrap_or(&stack.network.name),
-        services: [
-            ("postgres", service(&stack.postgres, &[])),
-            ("odoo", service(&stack.odoo.spec, &["postgres"])),
-            ("cron", service(&stack.cron.spec, &["postgres"])),
-            ("front", service(&stack.front, &[])),
-            ("nginx", service(&stack.nginx, &["front", "odoo"])),
-        ]
-        .into(),
+        services,
         networks: [("site", Network { name: &stack.network.name, ipam })].into(),
         volumes: volumes
             .into_iter()
@@ -120,6 +128,14 @@ pub fn compose(stack: &Stack, root: &Path) -> Result<String, serde_yaml::ser::Er
             .collect(),
     };
     Ok(format!("{HEAD}{}", serde_yaml::to_string(&file)?))
+}
+
+/// `odoo`, or `odoo-DATABASE` of a further database; Compose allows the characters of both.
+fn service_name(odoo: &OdooServer) -> String {
+    match odoo.place.index {
+        0 => "odoo".to_owned(),
+        _ => format!("odoo-{}", odoo.place.database.name),
+    }
 }
 
 fn service(spec: &ContainerSpec, depends_on: &[&'static str], root: &Path) -> Service {
@@ -137,7 +153,7 @@ fn service(spec: &ContainerSpec, depends_on: &[&'static str], root: &Path) -> Se
         entrypoint: spec.entrypoint.iter().map(|word| escaped(word)).collect(),
         command: spec.command.iter().map(|word| escaped(word)).collect(),
         environment: spec.env.iter().map(|(key, value)| (key.clone(), escaped(value))).collect(),
-        depends_on: depends_on.to_vec(),
+        depends_on: depends_on.iter().map(|&name| name.to_owned()).collect(),
         restart: match spec.restart {
             Restart::No => "no",
             Restart::UnlessStopped => "unless-stopped",
@@ -184,7 +200,7 @@ mod tests {
     use crate::stack::names::Slot;
     use crate::stack::sizing::{Capacity, size};
     use crate::stack::spec::{Owner, Subnet};
-    use crate::stack::{Choice, Inputs, stack};
+    use crate::stack::{Choice, Inputs, Place, stack};
 
     /// The sample that people read in the repository.
     const GOLDEN: &str = "compose/compose.yaml";
@@ -198,12 +214,13 @@ mod tests {
         let sizing = size(Capacity { cpus: 2, memory_bytes: 4 << 30 }, site.users);
         let owner = Owner { site: site.name.to_string(), site_id: "id1".into() };
         let (password, hash) = (Secret::new("the-password"), Secret::new("the-hash"));
-        let secrets = OdooSecrets { database_password: &password, master_password_hash: &hash };
+        let secrets =
+            OdooSecrets { database_password: &password, master_password_hash: &hash, smtp_password: None };
         let inputs = Inputs { site: &site, owner: &owner, sizing: &sizing, secrets: &secrets };
         let choice = Choice {
             subnet: Subnet::around([10, 213, 7, 0].into()),
             generation: 1,
-            odoo_slot: Slot::A,
+            odoos: vec![Place { database: site.databases().remove(0), index: 0, slot: Slot::A }],
             nginx_slot: Slot::A,
             certificate: "local-1".into(),
         };

@@ -16,15 +16,21 @@ pub const TLS_MOUNT: &str = "/etc/autoodoo/tls";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NginxConf {
-    /// Names that are served; whoever asks for another gets no answer.
-    pub names: Vec<Fqdn>,
+    /// Who is served; whoever asks for another name gets no answer.
+    pub hosts: Vec<Host>,
     pub release: Release,
-    /// The address of the Odoo slot that serves.
-    pub odoo: Ipv4Addr,
     /// The host's port for https, for redirects.
     pub https: Port,
     /// The certificate's directory under [`TLS_MOUNT`].
     pub certificate: String,
+}
+
+/// The names of one database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Host {
+    pub names: Vec<Fqdn>,
+    /// The address of the Odoo slot that serves it.
+    pub odoo: Ipv4Addr,
 }
 
 /// The file's text.
@@ -40,11 +46,11 @@ pub fn nginx_conf(conf: &NginxConf) -> String {
 }
 
 fn names(conf: &NginxConf) -> String {
-    conf.names.iter().map(Fqdn::as_str).collect::<Vec<_>>().join(" ")
+    conf.hosts.iter().flat_map(|host| &host.names).map(Fqdn::as_str).collect::<Vec<_>>().join(" ")
 }
 
 fn head(conf: &NginxConf) -> String {
-    let address = conf.odoo;
+    let address = conf.hosts[0].odoo;
     format!(
         "\
 # Written by autoodoo; changes are overwritten.
@@ -177,9 +183,11 @@ mod tests {
 
     fn conf(release: u32, https: &str) -> NginxConf {
         NginxConf {
-            names: ["odoo.example.com", "www.example.com"].map(|n| n.parse().unwrap()).to_vec(),
+            hosts: vec![Host {
+                names: ["odoo.example.com", "www.example.com"].map(|n| n.parse().unwrap()).to_vec(),
+                odoo: Ipv4Addr::new(10, 213, 7, 11),
+            }],
             release: Release::new(release).unwrap(),
-            odoo: Ipv4Addr::new(10, 213, 7, 11),
             https: https.parse().unwrap(),
             certificate: "20260101-abcdef".to_owned(),
         }

@@ -3,6 +3,7 @@
 //! The format is strict: images of 14 to 16 read values with `cut -d" " -f3`, so each line is
 //! `key = value` with one space on each side and no space inside the value.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::Serialize;
@@ -10,6 +11,8 @@ use serde::Serialize;
 use crate::name::DbName;
 use crate::secret::Secret;
 use crate::site::release::Release;
+use crate::site::value::{OptionKey, OptionValue};
+use crate::site::{Smtp, SmtpEncryption};
 use crate::stack::sizing::Sizing;
 
 /// Where the socket directory is mounted in both containers.
@@ -36,8 +39,14 @@ pub enum Purpose {
 pub struct OdooConf {
     pub release: Release,
     pub purpose: Purpose,
-    pub database: DbName,
+    /// One, but for scheduled actions, which serve all.
+    pub databases: Vec<DbName>,
     pub sizing: Sizing,
+    /// Odoo's database manager may be shown.
+    pub list_databases: bool,
+    pub smtp: Option<Smtp>,
+    /// The user's own lines; none of a key that is written here, but for sizes.
+    pub options: BTreeMap<OptionKey, OptionValue>,
 }
 
 /// What is secret in odoo.conf.
@@ -45,20 +54,64 @@ pub struct OdooSecrets<'a> {
     pub database_password: &'a Secret,
     /// passlib's hash of the database manager's password.
     pub master_password_hash: &'a Secret,
+    /// At the mail server.
+    pub smtp_password: Option<&'a Secret>,
 }
 
 /// The file's text. It holds secrets: it may only go to a file of mode 0400 or 0600.
 #[must_use]
 pub fn odoo_conf(conf: &OdooConf, secrets: &OdooSecrets<'_>) -> Secret {
     let mut text = String::from("# Written by autoodoo; changes are overwritten.\n[options]\n");
-    for (key, value) in options(conf, secrets) {
+    for (key, value) in with_own_options(options(conf, secrets), &conf.options) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{key} = {value}");
     }
     Secret::new(text)
 }
 
+/// The user's values take the place of ours (`site::option` lets only sizes through) or come last.
+fn with_own_options<'a>(
+    ours: Vec<(&'a str, String)>,
+    own: &'a BTreeMap<OptionKey, OptionValue>,
+) -> Vec<(&'a str, String)> {
+    let is_own = |key: &str| own.keys().any(|own| own.as_str() == key);
+    let kept = ours.into_iter().filter(|(key, _)| !is_own(key));
+    kept.chain(own.iter().map(|(key, value)| (key.as_str(), value.to_string()))).collect()
+}
+
 fn options(conf: &OdooConf, secrets: &OdooSecrets<'_>) -> Vec<(&'static str, String)> {
+    let mut options = vec![
+        ("admin_passwd", secrets.master_password_hash.expose().to_owned()),
+        ("data_dir", "/var/lib/odoo".to_owned()),
+        ("addons_path", "/mnt/extra-addons".to_owned()),
+    ];
+    options.extend(database(conf, secrets));
+    options.extend(server(conf));
+    if conf.purpose != Purpose::Command {
+        options.extend(limits(&conf.sizing));
+    }
+    if let Some(smtp) = &conf.smtp {
+        options.extend(mail(smtp, conf.release, secrets.smtp_password));
+    }
+    options
+}
+
+fn database(conf: &OdooConf, secrets: &OdooSecrets<'_>) -> [(&'static str, String); 7] {
+    let databases: Vec<&str> = conf.databases.iter().map(DbName::as_str).collect();
+    [
+        ("db_host", SOCKET_DIRECTORY.to_owned()),
+        ("db_port", "5432".to_owned()),
+        ("db_user", DATABASE_ROLE.to_owned()),
+        ("db_password", secrets.database_password.expose().to_owned()),
+        // Always db_name, never dbfilter: with dbfilter Odoo lists only databases that its role
+        // owns, and without db_name no scheduled action runs.
+        ("db_name", databases.join(",")),
+        ("db_maxconn", conf.sizing.db_maxconn.to_string()),
+        ("list_db", python_bool(conf.list_databases)),
+    ]
+}
+
+fn server(conf: &OdooConf) -> [(&'static str, String); 7] {
     let sizing = &conf.sizing;
     let (workers, cron_threads, http) = match conf.purpose {
         Purpose::Http => (sizing.workers, 0, true),
@@ -67,19 +120,7 @@ fn options(conf: &OdooConf, secrets: &OdooSecrets<'_>) -> Vec<(&'static str, Str
         Purpose::Cron => (1, sizing.cron_threads, false),
         Purpose::Command => (0, 0, false),
     };
-    let mut options = vec![
-        ("admin_passwd", secrets.master_password_hash.expose().to_owned()),
-        ("data_dir", "/var/lib/odoo".to_owned()),
-        ("addons_path", "/mnt/extra-addons".to_owned()),
-        ("db_host", SOCKET_DIRECTORY.to_owned()),
-        ("db_port", "5432".to_owned()),
-        ("db_user", DATABASE_ROLE.to_owned()),
-        ("db_password", secrets.database_password.expose().to_owned()),
-        // Always db_name, never dbfilter: with dbfilter Odoo lists only databases that its role
-        // owns, and without db_name no scheduled action runs.
-        ("db_name", conf.database.to_string()),
-        ("db_maxconn", sizing.db_maxconn.to_string()),
-        ("list_db", "False".to_owned()),
+    [
         ("proxy_mode", "True".to_owned()),
         ("http_enable", python_bool(http)),
         ("http_interface", "0.0.0.0".to_owned()),
@@ -87,9 +128,22 @@ fn options(conf: &OdooConf, secrets: &OdooSecrets<'_>) -> Vec<(&'static str, Str
         (conf.release.evented_port_key(), EVENTED_PORT.to_string()),
         ("workers", workers.to_string()),
         ("max_cron_threads", cron_threads.to_string()),
+    ]
+}
+
+/// The mail server of last resort: Odoo asks it when none is set up in its own settings.
+fn mail(smtp: &Smtp, release: Release, password: Option<&Secret>) -> Vec<(&'static str, String)> {
+    let starttls = smtp.encryption == SmtpEncryption::StartTls;
+    let mut options = vec![
+        ("smtp_server", smtp.host.to_string()),
+        ("smtp_port", smtp.port.to_string()),
+        ("smtp_ssl", python_bool(starttls)),
     ];
-    if conf.purpose != Purpose::Command {
-        options.extend(limits(sizing));
+    options.extend(smtp.user.as_ref().map(|user| ("smtp_user", user.to_string())));
+    options.extend(password.map(|password| ("smtp_password", password.expose().to_owned())));
+    options.extend(smtp.from.as_ref().map(|from| ("email_from", from.to_string())));
+    if release.has_from_filter() {
+        options.extend(smtp.from_filter.as_ref().map(|filter| ("from_filter", filter.to_string())));
     }
     options
 }
@@ -114,15 +168,64 @@ mod tests {
     use crate::stack::sizing::{Capacity, size};
 
     fn rendered(release: u32, purpose: Purpose) -> String {
-        let conf = OdooConf {
+        text(&conf(release, purpose))
+    }
+
+    fn conf(release: u32, purpose: Purpose) -> OdooConf {
+        OdooConf {
             release: Release::new(release).unwrap(),
             purpose,
-            database: "acme".parse().unwrap(),
+            databases: vec!["acme".parse().unwrap()],
             sizing: size(Capacity { cpus: 4, memory_bytes: 8 << 30 }, 60),
+            list_databases: false,
+            smtp: None,
+            options: BTreeMap::new(),
+        }
+    }
+
+    fn text(conf: &OdooConf) -> String {
+        let (password, hash) = (Secret::new("pw"), Secret::new("$pbkdf2-sha512$x"));
+        let secrets = OdooSecrets {
+            database_password: &password,
+            master_password_hash: &hash,
+            smtp_password: Some(&password),
         };
-        let (database_password, hash) = (Secret::new("pw"), Secret::new("$pbkdf2-sha512$x"));
-        let secrets = OdooSecrets { database_password: &database_password, master_password_hash: &hash };
-        odoo_conf(&conf, &secrets).expose().to_owned()
+        odoo_conf(conf, &secrets).expose().to_owned()
+    }
+
+    #[test]
+    fn own_options_take_the_place_of_sizes_and_come_last() {
+        let mut conf = conf(19, Purpose::Http);
+        conf.options = [("limit_time_real", "7200"), ("log_level", "debug")]
+            .map(|(key, value)| (key.parse().unwrap(), value.parse().unwrap()))
+            .into();
+        let text = text(&conf);
+        assert_eq!(text.matches("limit_time_real = ").count(), 1);
+        assert!(text.ends_with("limit_time_real = 7200\nlog_level = debug\n"), "{text}");
+    }
+
+    #[test]
+    fn mail_by_release() {
+        let site = crate::site::parse::site(
+            "name: acme\ndomain: a.b\nsmtp: { host: mail.b, user: u@b, from: o@b.c, from_filter: b.c }",
+        )
+        .unwrap();
+        let mail = |release: u32| {
+            let mut conf = conf(release, Purpose::Http);
+            conf.smtp.clone_from(&site.smtp);
+            text(&conf).split_once("smtp_server").unwrap().1.to_owned()
+        };
+        let common = " = mail.b\nsmtp_port = 587\nsmtp_ssl = True\nsmtp_user = u@b\n\
+                      smtp_password = pw\nemail_from = o@b.c\n";
+        assert_eq!(mail(15), common);
+        assert_eq!(mail(16), format!("{common}from_filter = b.c\n"));
+    }
+
+    #[test]
+    fn scheduled_actions_serve_every_database() {
+        let mut conf = conf(19, Purpose::Cron);
+        conf.databases.push("shop".parse().unwrap());
+        assert!(text(&conf).contains("\ndb_name = acme,shop\n"));
     }
 
     #[test]

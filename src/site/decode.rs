@@ -128,6 +128,70 @@ impl Decoder {
         }
     }
 
+    /// The groups in the list under `key`.
+    pub fn groups<'n>(
+        &mut self,
+        within: &Section<'n>,
+        key: &str,
+        known: &'static [&'static str],
+    ) -> Vec<Section<'n>> {
+        let path = join(&within.path, key);
+        let Some(entry) = within.get(key) else { return Vec::new() };
+        self.places.insert(path.clone(), entry.value.at);
+        match &entry.value.value {
+            Value::Null | Value::Refused => Vec::new(),
+            Value::List(items) => items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| self.group(item, item.at, format!("{path}[{index}]"), known))
+                .collect(),
+            other => {
+                let message = format!(
+                    "expected a list whose items begin with `- {}:`, found {}",
+                    known[0],
+                    other.kind()
+                );
+                self.note(&path, &message);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Keys and values of a group whose keys are the user's own.
+    pub fn entries<K: FromStr<Err = Invalid>, T: FromStr<Err = Invalid>>(
+        &mut self,
+        within: &Section,
+        key: &str,
+    ) -> Vec<(K, Given<T>)> {
+        let path = join(&within.path, key);
+        let Some(entry) = within.get(key) else { return Vec::new() };
+        self.places.insert(path.clone(), entry.key_at);
+        match &entry.value.value {
+            Value::Null | Value::Refused => Vec::new(),
+            Value::Map(entries) => entries.iter().filter_map(|entry| self.own_entry(entry, &path)).collect(),
+            other => {
+                self.note(&path, &format!("expected lines such as `key: value`, found {}", other.kind()));
+                Vec::new()
+            }
+        }
+    }
+
+    fn own_entry<K: FromStr<Err = Invalid>, T: FromStr<Err = Invalid>>(
+        &mut self,
+        entry: &Entry,
+        path: &str,
+    ) -> Option<(K, Given<T>)> {
+        let path = join(path, &entry.key);
+        self.places.insert(path.clone(), entry.key_at);
+        match entry.key.parse() {
+            Ok(key) => Some((key, self.scalar(&entry.value, entry.key_at, &path))),
+            Err(Invalid(expected)) => {
+                self.note(&path, &with_found(&expected, &entry.key));
+                None
+            }
+        }
+    }
+
     fn scalar<T: FromStr<Err = Invalid>>(&mut self, node: &Node, holder: Position, path: &str) -> Given<T> {
         let at = if node.value == Value::Null { holder } else { node.at };
         self.places.insert(path.to_owned(), at);

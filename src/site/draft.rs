@@ -2,10 +2,13 @@
 //! together. Whoever speaks, [`Draft::into_site`] applies the same rules and the same defaults.
 
 use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login, Port, SiteName};
-use crate::site::Site;
 use crate::site::release::Release;
 use crate::site::rules::Rules;
-use crate::site::value::{Address, FilePath, PostgresMajor, TlsMode, Users};
+use crate::site::value::{
+    Address, Cidr, Cpus, FilePath, Flag, HeaderName, HostName, MailAddress, Memory, OptionKey, OptionValue,
+    PostgresMajor, RoleName, SmtpUser, SslMode, SystemUser, TlsMode, UploadLimit, Users,
+};
+use crate::site::{Site, SmtpEncryption};
 
 /// One value of a draft.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,8 +57,14 @@ impl<T> From<Option<T>> for Given<T> {
 }
 
 /// Each value of a draft that a rule can find at fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field {
+    /// One that no flag sets, by its key in the site file.
+    Key(&'static str),
+    /// A line of `odoo.options`.
+    Option(OptionKey),
+    /// A key of a further database, counted from 0.
+    Further(usize, &'static str),
     Name,
     Domain,
     /// Counted from 0.
@@ -76,21 +85,26 @@ pub enum Field {
 impl Field {
     /// Its key in the site file.
     #[must_use]
-    pub fn key(self) -> String {
-        if let Field::Alias(index) = self {
-            return format!("aliases[{index}]");
+    pub fn key(&self) -> String {
+        match self {
+            Field::Alias(index) => format!("aliases[{index}]"),
+            Field::Option(key) => format!("odoo.options.{key}"),
+            Field::Further(index, key) => format!("databases[{index}].{key}"),
+            _ => self.words().0.to_owned(),
         }
-        self.words().0.to_owned()
     }
 
-    /// Its flag on the command line.
+    /// Its flag on the command line; `databases` and the like have none.
     #[must_use]
-    pub fn flag(self) -> &'static str {
+    pub fn flag(&self) -> &'static str {
         self.words().1
     }
 
-    fn words(self) -> (&'static str, &'static str) {
+    fn words(&self) -> (&'static str, &'static str) {
         match self {
+            Field::Key(key) => (key, key),
+            Field::Option(_) => ("odoo.options", "odoo.options"),
+            Field::Further(..) => ("databases", "databases"),
             Field::Name => ("name", "--name"),
             Field::Domain => ("domain", "--domain"),
             Field::Alias(_) => ("aliases", "--alias"),
@@ -116,21 +130,66 @@ pub struct Conflict {
     pub message: String,
 }
 
+/// A further database.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DatabaseDraft {
+    pub name: Given<DbName>,
+    pub domain: Given<Fqdn>,
+    pub aliases: Vec<Given<Fqdn>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SmtpDraft {
+    pub host: Given<HostName>,
+    pub port: Given<Port>,
+    pub encryption: Given<SmtpEncryption>,
+    pub user: Given<SmtpUser>,
+    pub from: Given<MailAddress>,
+    pub from_filter: Given<SmtpUser>,
+}
+
+/// An external PostgreSQL.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExternalDraft {
+    pub host: Given<HostName>,
+    pub port: Given<Port>,
+    pub user: Given<RoleName>,
+    pub sslmode: Given<SslMode>,
+    pub root_certificate: Given<FilePath>,
+    pub certificate: Given<FilePath>,
+    pub key: Given<FilePath>,
+    pub ssh_host: Given<HostName>,
+    pub ssh_port: Given<Port>,
+    pub ssh_user: Given<SystemUser>,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Draft {
     pub name: Given<SiteName>,
     pub domain: Given<Fqdn>,
     pub aliases: Vec<Given<Fqdn>>,
     pub database: Given<DbName>,
+    pub further: Vec<DatabaseDraft>,
     pub users: Given<Users>,
+    pub cpus: Given<Cpus>,
+    pub memory: Given<Memory>,
     pub odoo_image: Given<ImageRef>,
     pub odoo_release: Given<Release>,
     pub admin_login: Given<Login>,
     pub language: Given<Language>,
     pub country: Given<Country>,
+    pub options: Vec<(OptionKey, Given<OptionValue>)>,
+    pub smtp: SmtpDraft,
     pub postgres_image: Given<ImageRef>,
     pub postgres_major: Given<PostgresMajor>,
+    pub external: ExternalDraft,
     pub nginx_image: Given<ImageRef>,
+    pub upload_limit: Given<UploadLimit>,
+    pub hsts_subdomains: Given<Flag>,
+    pub manager_allow: Vec<Given<Cidr>>,
+    pub manager_selector: Vec<Given<Cidr>>,
+    pub proxy_trusted: Vec<Given<Cidr>>,
+    pub proxy_header: Given<HeaderName>,
     pub address: Given<Address>,
     pub http: Given<Port>,
     pub https: Given<Port>,

@@ -4,6 +4,7 @@ pub mod decode;
 pub mod draft;
 pub mod fault;
 pub mod locale;
+pub mod option;
 pub mod parse;
 pub mod release;
 mod rules;
@@ -78,18 +79,16 @@ pub struct Smtp {
     pub user: Option<SmtpUser>,
     /// The sender of mail that says no other (`email_from`).
     pub from: Option<MailAddress>,
-    /// The domain or address that this server may send for (`from_filter`, Odoo 16 and newer).
-    pub from_filter: Option<HostName>,
+    /// The domain or address that this server may send for (`from_filter`, Odoo 15 and newer).
+    pub from_filter: Option<SmtpUser>,
 }
 
-/// RFC 3207 (STARTTLS), RFC 8314 (implicit TLS).
+/// What Odoo takes from odoo.conf: it reads `smtp_ssl` as STARTTLS (RFC 3207).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SmtpEncryption {
     None,
     StartTls,
-    /// TLS from the first byte; Odoo calls it SSL.
-    Tls,
 }
 
 /// Who may open Odoo's database manager. By default nobody.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use crate::name::Invalid;
 use crate::site::Site;
 use crate::site::decode::{Decoder, Section};
-use crate::site::draft::{Draft, Given};
+use crate::site::draft::{DatabaseDraft, Draft, ExternalDraft, Given, SmtpDraft};
 use crate::site::fault::{Fault, Position, Problem};
 
 pub use crate::site::fault::failure;
@@ -18,11 +18,33 @@ pub const FILE_NAME: &str = "autoodoo.yaml";
 const LARGEST: usize = 1024 * 1024;
 
 const KEYS: &[&str] = &[
-    "name", "domain", "aliases", "database", "users", "odoo", "postgres", "nginx", "listen", "tls", "version",
+    "name",
+    "domain",
+    "aliases",
+    "database",
+    "databases",
+    "users",
+    "limits",
+    "odoo",
+    "smtp",
+    "postgres",
+    "nginx",
+    "database_manager",
+    "proxy",
+    "listen",
+    "tls",
+    "version",
 ];
-const ODOO_KEYS: &[&str] = &["image", "release", "admin_login", "language", "country"];
-const POSTGRES_KEYS: &[&str] = &["image", "major"];
-const NGINX_KEYS: &[&str] = &["image"];
+const DATABASE_KEYS: &[&str] = &["name", "domain", "aliases"];
+const LIMITS_KEYS: &[&str] = &["cpus", "memory"];
+const ODOO_KEYS: &[&str] = &["image", "release", "admin_login", "language", "country", "options"];
+const SMTP_KEYS: &[&str] = &["host", "port", "encryption", "user", "from", "from_filter"];
+const POSTGRES_KEYS: &[&str] =
+    &["image", "major", "host", "port", "user", "sslmode", "ssl_root_cert", "ssl_cert", "ssl_key", "ssh"];
+const SSH_KEYS: &[&str] = &["host", "port", "user"];
+const NGINX_KEYS: &[&str] = &["image", "upload_limit", "hsts_subdomains"];
+const MANAGER_KEYS: &[&str] = &["allow", "selector"];
+const PROXY_KEYS: &[&str] = &["trusted", "header"];
 const LISTEN_KEYS: &[&str] = &["address", "http", "https"];
 const TLS_KEYS: &[&str] = &["mode", "certificate", "key"];
 
@@ -80,12 +102,41 @@ fn draft(decoder: &mut Decoder, tree: &Node) -> Draft {
         domain: decoder.value(&root, "domain"),
         aliases: decoder.list(&root, "aliases"),
         database: decoder.value(&root, "database"),
+        further: further(decoder, &root),
         users: decoder.value(&root, "users"),
+        smtp: smtp(decoder, &root),
         ..Draft::default()
     };
-    images(decoder, &root, &mut draft);
+    let limits = decoder.section(&root, "limits", LIMITS_KEYS);
+    draft.cpus = decoder.value(&limits, "cpus");
+    draft.memory = decoder.value(&limits, "memory");
+    odoo(decoder, &root, &mut draft);
+    postgres(decoder, &root, &mut draft);
+    nginx(decoder, &root, &mut draft);
     front(decoder, &root, &mut draft);
     draft
+}
+
+fn further(decoder: &mut Decoder, root: &Section) -> Vec<DatabaseDraft> {
+    let groups = decoder.groups(root, "databases", DATABASE_KEYS);
+    let draft = |group: &Section| DatabaseDraft {
+        name: decoder.value(group, "name"),
+        domain: decoder.value(group, "domain"),
+        aliases: decoder.list(group, "aliases"),
+    };
+    groups.iter().map(draft).collect()
+}
+
+fn smtp(decoder: &mut Decoder, root: &Section) -> SmtpDraft {
+    let smtp = decoder.section(root, "smtp", SMTP_KEYS);
+    SmtpDraft {
+        host: decoder.value(&smtp, "host"),
+        port: decoder.value(&smtp, "port"),
+        encryption: decoder.value(&smtp, "encryption"),
+        user: decoder.value(&smtp, "user"),
+        from: decoder.value(&smtp, "from"),
+        from_filter: decoder.value(&smtp, "from_filter"),
+    }
 }
 
 /// The only version of the file's format so far.
@@ -101,18 +152,46 @@ impl FromStr for FormatVersion {
     }
 }
 
-fn images(decoder: &mut Decoder, root: &Section, draft: &mut Draft) {
+fn odoo(decoder: &mut Decoder, root: &Section, draft: &mut Draft) {
     let odoo = decoder.section(root, "odoo", ODOO_KEYS);
     draft.odoo_image = decoder.value(&odoo, "image");
     draft.odoo_release = decoder.value(&odoo, "release");
     draft.admin_login = decoder.value(&odoo, "admin_login");
     draft.language = decoder.value(&odoo, "language");
     draft.country = decoder.value(&odoo, "country");
+    draft.options = decoder.entries(&odoo, "options");
+}
+
+fn postgres(decoder: &mut Decoder, root: &Section, draft: &mut Draft) {
     let postgres = decoder.section(root, "postgres", POSTGRES_KEYS);
     draft.postgres_image = decoder.value(&postgres, "image");
     draft.postgres_major = decoder.value(&postgres, "major");
+    let ssh = decoder.section(&postgres, "ssh", SSH_KEYS);
+    draft.external = ExternalDraft {
+        host: decoder.value(&postgres, "host"),
+        port: decoder.value(&postgres, "port"),
+        user: decoder.value(&postgres, "user"),
+        sslmode: decoder.value(&postgres, "sslmode"),
+        root_certificate: decoder.value(&postgres, "ssl_root_cert"),
+        certificate: decoder.value(&postgres, "ssl_cert"),
+        key: decoder.value(&postgres, "ssl_key"),
+        ssh_host: decoder.value(&ssh, "host"),
+        ssh_port: decoder.value(&ssh, "port"),
+        ssh_user: decoder.value(&ssh, "user"),
+    };
+}
+
+fn nginx(decoder: &mut Decoder, root: &Section, draft: &mut Draft) {
     let nginx = decoder.section(root, "nginx", NGINX_KEYS);
     draft.nginx_image = decoder.value(&nginx, "image");
+    draft.upload_limit = decoder.value(&nginx, "upload_limit");
+    draft.hsts_subdomains = decoder.value(&nginx, "hsts_subdomains");
+    let manager = decoder.section(root, "database_manager", MANAGER_KEYS);
+    draft.manager_allow = decoder.list(&manager, "allow");
+    draft.manager_selector = decoder.list(&manager, "selector");
+    let proxy = decoder.section(root, "proxy", PROXY_KEYS);
+    draft.proxy_trusted = decoder.list(&proxy, "trusted");
+    draft.proxy_header = decoder.value(&proxy, "header");
 }
 
 fn front(decoder: &mut Decoder, root: &Section, draft: &mut Draft) {
@@ -248,7 +327,7 @@ zebra: 1
          13 | listen:
         autoodoo.yaml:16:9: `tls.mode`: certificates by ACME (Let's Encrypt) come with a later version of autoodoo; use `self-signed` or `files` until then
          16 |   mode: acme
-        autoodoo.yaml:17:1: unknown key `zebra`; known here: name, domain, aliases, database, users, odoo, postgres, nginx, listen, tls, version
+        autoodoo.yaml:17:1: unknown key `zebra`; known here: name, domain, aliases, database, databases, users, limits, odoo, smtp, postgres, nginx, database_manager, proxy, listen, tls, version
          17 | zebra: 1
         "#);
     }
@@ -261,7 +340,7 @@ zebra: 1
         assert!(failure.hints[0].contains("nothing was changed"));
     }
 
-    const FAULTY_LINES: [&str; 32] = [
+    const FAULTY_LINES: [&str; 48] = [
         "database: postgres",
         "users: 0",
         "users: '5x'",
@@ -294,6 +373,22 @@ zebra: 1
         "version: 2",
         "? [a]\n: b",
         "? a\n: b",
+        "databases: [shop]",
+        "databases: [{ name: shop }]",
+        "databases: [{ name: acme, domain: b.c }, { name: b, domain: odoo.example.com, aliases: [b.c] }]",
+        "databases: { name: shop }",
+        "limits: { cpus: 0, memory: 4 }",
+        "odoo: { options: { workers: 9, dbfilter: .*, Smtp: x, smtp_user: a, log_level: debug } }",
+        "odoo: { options: [a] }",
+        "smtp: { port: 587 }",
+        "smtp: { host: a b, encryption: ssl, from: nobody }",
+        "postgres: { sslmode: require }",
+        "postgres: { host: db, sslmode: verify-full }",
+        "postgres: { host: db, ssl_cert: c.pem, ssh: { port: 22 } }",
+        "postgres: { host: db, sslmode: require, ssh: { host: h, user: u } }",
+        "nginx: { upload_limit: 0M, hsts_subdomains: yes }",
+        "database_manager: { allow: [192.0.2.1/24, x], selector: all }",
+        "proxy: { header: X-Real-IP }",
     ];
 
     #[test]
@@ -302,73 +397,7 @@ zebra: 1
             .iter()
             .map(|line| format!("{line:?}\n    {}", messages(line).join("\n    ")))
             .collect();
-        insta::assert_snapshot!(table.join("\n"), @r#"
-        "database: postgres"
-            `database`: `postgres` belongs to PostgreSQL itself; choose another name
-        "users: 0"
-            `users`: expected a whole number from 1 to 100000, found `0`
-        "users: '5x'"
-            `users`: expected a whole number from 1 to 100000, found `5x`
-        "users: [5]"
-            `users`: expected a single value, found a list
-        "users:"
-            `users`: no value; give one or remove the key
-        "users: ~"
-            `users`: no value; give one or remove the key
-        "aliases: www.example.com"
-            `aliases`: expected a list in brackets, such as `[a, b]`, found `www.example.com`
-        "aliases: [odoo.example.com]"
-            `aliases[0]`: `odoo.example.com` is both the domain and an alias
-        "aliases: [a.b, {c: d}]"
-            `aliases[1]`: expected a single value, found a group of keys
-        "odoo: { image: 'odoo:latest' }"
-            `odoo.release`: required, as the tag of `odoo:latest` does not tell it
-        "odoo: { image: 'odoo:13' }"
-            `odoo.image`: expected an Odoo release from 14 to 19, found 13 in `odoo:13`
-        "odoo: { image: 'odoo:18', release: 17 }"
-            `odoo.release`: says 17, but the tag of `odoo:18` says 18
-        "odoo: { language: xx_YY }"
-            `odoo.language`: Odoo 19 has no language `xx_YY`
-        "odoo: { language: fr_FT }"
-            `odoo.language`: Odoo 19 has no language `fr_FT`; did you mean `fr_FR`?
-        "odoo: { country: ZZ }"
-            `odoo.country`: there is no country `ZZ` in ISO 3166-1
-        "odoo: { admin_login: admin }"
-            `odoo.admin_login`: `admin` is the first name that password guessers try; choose another
-        "odoo: odoo:19"
-            `odoo`: expected keys such as `image:`, found `odoo:19`
-        "postgres: { image: postgres }"
-            `postgres.major`: required, as the tag of `postgres` does not tell it
-        "postgres: { image: 'postgres:9.6' }"
-            `postgres.image`: expected a PostgreSQL major from 10 to 18, found 9 in `postgres:9.6`
-        "postgres: { major: 12 }"
-            `postgres.major`: PostgreSQL 12 is older than Odoo 19 supports; use 13 or newer
-        "postgres: { image: 'postgres:12' }"
-            `postgres.image`: PostgreSQL 12 is older than Odoo 19 supports; use 13 or newer
-        "postgres: { image: 'postgres:17', major: 16 }"
-            `postgres.major`: says 16, but the tag of `postgres:17` says 17
-        "listen: { http: 0 }"
-            `listen.http`: expected a port from 1 to 65535, found `0`
-        "listen: { address: localhost }"
-            `listen.address`: expected an IP address, such as `0.0.0.0` for all or `127.0.0.1`, found `localhost`
-        "listen: { https: 80 }"
-            `listen.https`: port 80 is already the port for http
-        "tls: { mode: files }"
-            `tls.certificate`: required by the TLS mode `files`
-            `tls.key`: required by the TLS mode `files`
-        "tls: { mode: self-singed }"
-            `tls.mode`: expected `self-signed` or `files`, found `self-singed`
-        "tls: { certificate: a.pem }"
-            `tls.certificate`: used only with the TLS mode `files`
-        "tls: { mode: acme }"
-            `tls.mode`: certificates by ACME (Let's Encrypt) come with a later version of autoodoo; use `self-signed` or `files` until then
-        "version: 2"
-            `version`: expected 1, the only version that this autoodoo reads, found `2`
-        "? [a]\n: b"
-            expected a key such as `name:`, found a list
-        "? a\n: b"
-            unknown key `a`; known here: name, domain, aliases, database, users, odoo, postgres, nginx, listen, tls, version
-        "#);
+        insta::assert_snapshot!(table.join("\n"));
     }
 
     const NO_SITE_FILES: [&[u8]; 26] = [

@@ -49,6 +49,18 @@ impl Release {
         if self.0 >= 16 { "/websocket" } else { "/longpolling" }
     }
 
+    /// Whether odoo.conf may say for which senders the mail server is (`from_filter`).
+    #[must_use]
+    pub fn has_from_filter(self) -> bool {
+        self.0 >= 16
+    }
+
+    /// Whether Odoo can leave the sending of files to the proxy (`x_sendfile`).
+    #[must_use]
+    pub fn has_x_sendfile(self) -> bool {
+        self.0 >= 16
+    }
+
     /// The oldest PostgreSQL major that the release supports.
     #[must_use]
     pub fn oldest_postgres(self) -> u32 {

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use crate::name::{ImageRef, Invalid};
+use crate::site::SmtpEncryption;
 
 /// How many people work with Odoo at the same time of day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,6 +203,41 @@ impl fmt::Display for Memory {
     }
 }
 
+/// The largest request body, in MiB, written as [`Memory`]; `nginx` counts it in 32 bits of MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadLimit(pub u32);
+
+impl UploadLimit {
+    /// Odoo's own limit on a request is 128 MiB; people send databases and films.
+    pub const DEFAULT: UploadLimit = UploadLimit(100);
+}
+
+impl FromStr for UploadLimit {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let Memory(bytes) = text.parse()?;
+        match u32::try_from(bytes >> 20) {
+            Ok(mib @ 1..=102_400) => Ok(UploadLimit(mib)),
+            _ => Err(Invalid("expected a size from 1M to 100G".to_owned())),
+        }
+    }
+}
+
+/// A yes or no, as YAML 1.2 writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flag(pub bool);
+
+impl FromStr for Flag {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "true" => Ok(Flag(true)),
+            "false" => Ok(Flag(false)),
+            _ => Err(Invalid("expected `true` or `false`".to_owned())),
+        }
+    }
+}
+
 /// Processors that a site may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cpus(pub u32);
@@ -299,11 +335,27 @@ text_value!(
     "expected a key of odoo.conf in lowercase letters, digits and `_`, such as `limit_time_real_cron`"
 );
 text_value!(
-    /// A value of odoo.conf. No white space: images of 14 to 16 cut values at it.
+    /// A value of odoo.conf: one line, as Python's configparser reads it.
     OptionValue,
-    |text| !text.is_empty() && text.len() <= 4096 && !text.contains(|c: char| c.is_whitespace() || c.is_control()),
-    "expected a value without spaces; lists are written `a,b`"
+    |text| !text.is_empty() && text.len() <= 4096 && text.trim() == text && !text.contains(char::is_control),
+    "expected a value on one line; lists are written `a,b`"
 );
+
+impl FromStr for SmtpEncryption {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "none" => Ok(SmtpEncryption::None),
+            "starttls" => Ok(SmtpEncryption::StartTls),
+            "ssl" | "tls" => Err(Invalid(
+                "odoo.conf knows STARTTLS only (usually port 587); a server with TLS from the first byte is set up \
+                 in Odoo under Settings, Outgoing Mail Servers"
+                    .to_owned(),
+            )),
+            _ => Err(Invalid("expected `starttls` or `none`".to_owned())),
+        }
+    }
+}
 
 /// libpq's `sslmode` (PostgreSQL manual, 34.19 "SSL Support"), without `allow`, which promises nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

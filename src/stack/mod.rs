@@ -6,6 +6,7 @@ pub mod sizing;
 pub mod spec;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use fingerprint::fingerprint;
@@ -16,11 +17,11 @@ use spec::{
     NetworkSpec, Owner, PublishedPort, Restart, Role, Subnet, VolumeSpec,
 };
 
-use crate::name::{ImageRef, Port};
-use crate::render::nginx_conf::{CONFIG_MOUNT, NginxConf, TLS_MOUNT};
+use crate::name::{DbName, ImageRef, Port, SiteName};
+use crate::render::nginx_conf::{CONFIG_MOUNT, Host, NginxConf, TLS_MOUNT};
 use crate::render::odoo_conf::{OdooConf, OdooSecrets, Purpose, SOCKET_DIRECTORY, odoo_conf};
 use crate::render::pg_hba::PG_HBA;
-use crate::site::Site;
+use crate::site::{Database, Site};
 
 /// Seconds that a stopping container gets. PostgreSQL writes a checkpoint; Odoo ends its requests.
 pub const POSTGRES_GRACE: u32 = 120;
@@ -54,10 +55,38 @@ pub struct Choice {
     pub subnet: Subnet,
     /// The generation of the data volumes in use.
     pub generation: u32,
-    pub odoo_slot: Slot,
+    /// One a database, the site's first one first.
+    pub odoos: Vec<Place>,
     pub nginx_slot: Slot,
     /// The certificate's directory under `secrets/tls`.
     pub certificate: String,
+}
+
+/// Where the Odoo of a database stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub database: Database,
+    /// Its number among all databases that the site ever had, from 0: the others keep their
+    /// addresses when one goes.
+    pub index: u8,
+    pub slot: Slot,
+}
+
+impl Place {
+    #[must_use]
+    pub fn container(&self, site: &SiteName) -> String {
+        self.container_in(site, self.slot)
+    }
+
+    #[must_use]
+    pub fn container_in(&self, site: &SiteName, slot: Slot) -> String {
+        names::odoo(site, (self.index > 0).then_some(&self.database.name), slot)
+    }
+
+    #[must_use]
+    pub fn address(&self, subnet: Subnet) -> Ipv4Addr {
+        subnet.host(odoo_host(self.index, self.slot))
+    }
 }
 
 /// What the stack is made from, besides the choice.
@@ -77,15 +106,26 @@ pub struct OdooContainer {
     pub conf_directory: PathBuf,
 }
 
+/// The Odoo that answers requests for one database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OdooServer {
+    pub place: Place,
+    pub address: Ipv4Addr,
+    pub container: OdooContainer,
+}
+
 /// The detailed target. All directories are relative to the site directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stack {
+    pub site: SiteName,
     pub network: NetworkSpec,
     pub db_volume: VolumeSpec,
     pub web_volume: VolumeSpec,
     pub socket_volume: VolumeSpec,
     pub postgres: ContainerSpec,
-    pub odoo: OdooContainer,
+    /// One a database.
+    pub odoos: Vec<OdooServer>,
+    /// Scheduled actions of every database.
     pub cron: OdooContainer,
     /// For `odoo …`, `shell` and for making the database.
     pub command: OdooContainer,
@@ -97,15 +137,22 @@ pub struct Stack {
 /// Last octets of the fixed addresses. They are fixed so that a reboot, in whatever order the
 /// engine starts the containers, finds everybody where nginx looks for them.
 #[must_use]
-pub fn odoo_host(slot: Slot) -> u8 {
+fn odoo_host(index: u8, slot: Slot) -> u8 {
+    let first = if index == 0 { FIRST_ODOO_HOST } else { FURTHER_ODOO_HOSTS + 2 * (index - 1) };
     match slot {
-        Slot::A => 11,
-        Slot::B => 12,
+        Slot::A => first,
+        Slot::B => first + 1,
     }
 }
+
+/// The largest [`Place::index`]: addresses from 128 on are the engine's to give.
+pub const LAST_INDEX: u8 = 50;
+const FIRST_ODOO_HOST: u8 = 11;
+const FURTHER_ODOO_HOSTS: u8 = 20;
+
 /// The holder's address, at which nginx answers.
 #[must_use]
-pub fn front_address(subnet: Subnet) -> std::net::Ipv4Addr {
+pub fn front_address(subnet: Subnet) -> Ipv4Addr {
     subnet.host(FRONT_HOST)
 }
 const FRONT_HOST: u8 = 10;
@@ -117,6 +164,7 @@ pub fn stack(inputs: &Inputs<'_>, choice: &Choice) -> Stack {
     let site = inputs.site;
     let volume = |name: String, role: &str| VolumeSpec { name, labels: labels(inputs.owner, role) };
     Stack {
+        site: site.name.clone(),
         network: NetworkSpec {
             name: names::network(&site.name),
             labels: labels(inputs.owner, "network"),
@@ -126,19 +174,22 @@ pub fn stack(inputs: &Inputs<'_>, choice: &Choice) -> Stack {
         web_volume: volume(names::web_volume(&site.name, choice.generation), "web"),
         socket_volume: volume(names::socket_volume(&site.name), "socket"),
         postgres: postgres(inputs, choice),
-        odoo: odoo(inputs, choice, Purpose::Http),
-        cron: odoo(inputs, choice, Purpose::Cron),
-        command: odoo(inputs, choice, Purpose::Command),
+        odoos: choice.odoos.iter().map(|place| odoo_server(inputs, choice, place)).collect(),
+        cron: cron(inputs, choice),
+        command: command(inputs, choice),
         front: front(inputs, choice),
         nginx: nginx(inputs, choice),
         nginx_conf: NginxConf {
-            names: site.names().cloned().collect(),
+            hosts: choice.odoos.iter().map(|place| nginx_host(place, choice.subnet)).collect(),
             release: site.odoo.release,
-            odoo: choice.subnet.host(odoo_host(choice.odoo_slot)),
             https: site.listen.https,
             certificate: choice.certificate.clone(),
         },
     }
+}
+
+fn nginx_host(place: &Place, subnet: Subnet) -> Host {
+    Host { names: place.database.names().cloned().collect(), odoo: place.address(subnet) }
 }
 
 fn labels(owner: &Owner, role: &str) -> BTreeMap<String, String> {
@@ -238,33 +289,59 @@ const START_ODOO: &str = "trap 'exit 143' TERM INT; \
      until pg_isready --quiet --host=/var/run/postgresql; do sleep 0.2; done; \
      exec odoo \"$@\"";
 
-/// Odoo in one of its purposes. The configuration directory is named by the fingerprint, so that
-/// an old container that the engine restarts still finds the file it was made with.
-fn odoo(inputs: &Inputs<'_>, choice: &Choice, purpose: Purpose) -> OdooContainer {
+/// The Odoo of one database; the choice's own places do not count.
+#[must_use]
+pub fn odoo_server(inputs: &Inputs<'_>, choice: &Choice, place: &Place) -> OdooServer {
+    let address = place.address(choice.subnet);
+    let conf = conf(inputs, Purpose::Http, vec![place.database.name.clone()]);
+    let name = place.container(&inputs.site.name);
+    let container = odoo(inputs, choice, conf, Role::Odoo, name, Some(address));
+    OdooServer { place: place.clone(), address, container }
+}
+
+fn cron(inputs: &Inputs<'_>, choice: &Choice) -> OdooContainer {
+    let databases = choice.odoos.iter().map(|place| place.database.name.clone()).collect();
+    let conf = conf(inputs, Purpose::Cron, databases);
+    let address = choice.subnet.host(CRON_HOST);
+    odoo(inputs, choice, conf, Role::Cron, names::cron(&inputs.site.name), Some(address))
+}
+
+fn command(inputs: &Inputs<'_>, choice: &Choice) -> OdooContainer {
+    let conf = conf(inputs, Purpose::Command, vec![inputs.site.database.clone()]);
+    odoo(inputs, choice, conf, Role::Session, names::helper(&inputs.site.name, "odoo"), None)
+}
+
+fn conf(inputs: &Inputs<'_>, purpose: Purpose, databases: Vec<DbName>) -> OdooConf {
     let site = inputs.site;
-    let (role, name, address) = match purpose {
-        Purpose::Http => {
-            (Role::Odoo, names::odoo(&site.name, choice.odoo_slot), Some(odoo_host(choice.odoo_slot)))
-        }
-        Purpose::Cron => (Role::Cron, names::cron(&site.name), Some(CRON_HOST)),
-        Purpose::Command => (Role::Session, names::helper(&site.name, "odoo"), None),
-    };
-    let conf = OdooConf {
+    OdooConf {
         release: site.odoo.release,
         purpose,
-        database: site.database.clone(),
+        databases,
         sizing: inputs.sizing.clone(),
-    };
+        list_databases: site.manager.is_open(),
+        smtp: site.smtp.clone(),
+        options: site.odoo.options.clone(),
+    }
+}
+
+/// Odoo in one of its purposes. The configuration directory is named by the fingerprint, so that
+/// an old container that the engine restarts still finds the file it was made with.
+fn odoo(
+    inputs: &Inputs<'_>,
+    choice: &Choice,
+    conf: OdooConf,
+    role: Role,
+    name: String,
+    address: Option<Ipv4Addr>,
+) -> OdooContainer {
+    let site = inputs.site;
     let mut spec = ContainerSpec {
         entrypoint: ["sh", "-c", START_ODOO, "odoo"].map(str::to_owned).to_vec(),
         mounts: vec![
             volume_mount(names::web_volume(&site.name, choice.generation), "/var/lib/odoo"),
             volume_mount(names::socket_volume(&site.name), SOCKET_DIRECTORY),
         ],
-        attachment: Attachment::Network {
-            name: names::network(&site.name),
-            address: address.map(|last| choice.subnet.host(last)),
-        },
+        attachment: Attachment::Network { name: names::network(&site.name), address },
         stop_grace: ODOO_GRACE,
         ..plain(inputs, role, name, &site.odoo.image)
     };

@@ -57,9 +57,14 @@ pub fn postgres(site: &SiteName) -> String {
     format!("{site}-postgres")
 }
 
+/// Odoo of the first database; that of a further one has its database's name too.
 #[must_use]
-pub fn odoo(site: &SiteName, slot: Slot) -> String {
-    format!("{site}-odoo-{}", slot.letter())
+pub fn odoo(site: &SiteName, further: Option<&DbName>, slot: Slot) -> String {
+    let letter = slot.letter();
+    match further {
+        None => format!("{site}-odoo-{letter}"),
+        Some(database) => format!("{site}-odoo-{database}-{letter}"),
+    }
 }
 
 #[must_use]

@@ -9,7 +9,8 @@ use crate::plan::matching::drift;
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::names::{self, Slot};
 use crate::stack::spec::{ContainerSpec, Subnet, UsedNetwork};
-use crate::stack::{self, Choice};
+use crate::stack::{self, Choice, Place, Stack};
+use crate::state::Made;
 
 pub(super) fn choose(situation: &Situation<'_>) -> Result<Choice> {
     let certificate = &situation.local.certificate;
@@ -20,11 +21,13 @@ pub(super) fn choose(situation: &Situation<'_>) -> Result<Choice> {
     let mut choice = Choice {
         subnet: subnet(situation)?,
         generation: situation.state.generation,
-        odoo_slot: Slot::A,
+        odoos: places(situation)?,
         nginx_slot: Slot::A,
         certificate,
     };
-    choice.odoo_slot = odoo_slot(situation, &choice);
+    for number in 0..choice.odoos.len() {
+        choice.odoos[number].slot = odoo_slot(situation, &choice, number);
+    }
     choice.nginx_slot = nginx_slot(situation, &choice);
     Ok(choice)
 }
@@ -62,33 +65,68 @@ fn free_subnet(name: &str, used: &[UsedNetwork]) -> Option<Subnet> {
     candidates.into_iter().find(|subnet| !used.iter().any(|network| network.overlaps(*subnet)))
 }
 
+/// Every database with its number: that under which it was made, or the next one. The slots are
+/// still to be chosen.
+fn places(situation: &Situation<'_>) -> Result<Vec<Place>> {
+    let made: Vec<&str> = situation.state.made.iter().flat_map(Made::databases).collect();
+    let mut next = made.len();
+    let mut places = Vec::new();
+    for database in situation.inputs.site.databases() {
+        let index = made.iter().position(|name| *name == database.name.as_str()).unwrap_or_else(|| {
+            next += 1;
+            next - 1
+        });
+        let index =
+            u8::try_from(index).ok().filter(|index| *index <= stack::LAST_INDEX).ok_or_else(|| {
+                Failure::usage(format!(
+                    "the site has had {} databases; it cannot have another",
+                    stack::LAST_INDEX
+                ))
+                .hint("make another site for it; several live on one machine")
+            })?;
+        places.push(Place { database, index, slot: Slot::A });
+    }
+    Ok(places)
+}
+
 /// The slot whose container is already right; else the one beside the Odoo that serves.
-fn odoo_slot(situation: &Situation<'_>, choice: &Choice) -> Slot {
+fn odoo_slot(situation: &Situation<'_>, choice: &Choice, number: usize) -> Slot {
+    let place = &choice.odoos[number];
     let right = |slot: &Slot| {
-        let stack = stack::stack(&situation.inputs, &Choice { odoo_slot: *slot, ..choice.clone() });
-        matches(situation, &stack.odoo.spec)
+        let place = Place { slot: *slot, ..place.clone() };
+        let server = stack::odoo_server(&situation.inputs, choice, &place);
+        matches(situation, &server.container.spec)
     };
     if let Some(slot) = [Slot::A, Slot::B].into_iter().find(right) {
         return slot;
     }
     let exists = |slot: Slot| {
-        let name = names::odoo(&situation.inputs.site.name, slot);
+        let name = place.container_in(&situation.inputs.site.name, slot);
         situation.observed.containers.iter().any(|container| container.name == name)
     };
     match (exists(Slot::A), exists(Slot::B)) {
-        (true, true) => serving_slot(situation, choice.subnet).unwrap_or(Slot::A).other(),
+        (true, true) => serving_slot(situation, choice.subnet, place).unwrap_or(Slot::A).other(),
         (true, false) => Slot::B,
         (false, _) => Slot::A,
     }
 }
 
 /// The slot that the live nginx.conf points to.
-fn serving_slot(situation: &Situation<'_>, subnet: Subnet) -> Option<Slot> {
+fn serving_slot(situation: &Situation<'_>, subnet: Subnet, place: &Place) -> Option<Slot> {
     let text = situation.local.nginx_live.as_deref()?;
     [Slot::A, Slot::B].into_iter().find(|slot| {
-        let address = subnet.host(stack::odoo_host(*slot));
+        let address = Place { slot: *slot, ..place.clone() }.address(subnet);
         text.contains(&format!("server {address}:"))
     })
+}
+
+/// The containers of Odoo to which nginx sends requests now.
+pub(super) fn targets(situation: &Situation<'_>, stack: &Stack) -> Vec<String> {
+    let target = |place: &Place| {
+        let slot = serving_slot(situation, stack.network.subnet, place)?;
+        Some(place.container_in(&stack.site, slot))
+    };
+    stack.odoos.iter().filter_map(|odoo| target(&odoo.place)).collect()
 }
 
 fn nginx_slot(situation: &Situation<'_>, choice: &Choice) -> Slot {

@@ -8,6 +8,7 @@
 
 mod choose;
 mod database;
+mod interruption;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,7 +20,7 @@ use super::guard;
 use super::matching::drift;
 use super::{Action, Hidden, OdooConfFile, Plan, Trust};
 use crate::failure::{Failure, Result};
-use crate::name::{ImageRef, Port};
+use crate::name::{Fqdn, ImageRef, Port};
 use crate::observed::{Container, Labelled, Observed, RunState};
 use crate::pins::Pins;
 use crate::render::nginx_conf::nginx_conf;
@@ -28,7 +29,7 @@ use crate::site::{Site, Tls};
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::names::{self, Slot};
 use crate::stack::spec::{ContainerSpec, LABEL_CONFIG, Role, UsedNetwork};
-use crate::stack::{self, Inputs, OdooContainer, Stack, files};
+use crate::stack::{self, Inputs, OdooContainer, OdooServer, Stack, files};
 use crate::state::{Phase, State};
 
 /// Seconds for things that take a moment.
@@ -84,7 +85,7 @@ const UNPROVEN: &str = "the last operation did not end well, so it has not prove
 /// Makes the plan, or refuses because something stands in the way.
 pub fn up(situation: &Situation<'_>) -> Result<Plan> {
     let site = situation.inputs.site;
-    guard::nothing_foreign(&site.name, situation.inputs.owner, situation.observed)?;
+    guard::nothing_foreign(site, situation.inputs.owner, situation.observed)?;
     guard::same_data(site, situation.state)?;
     guard::data_as_remembered(&site.name, situation.inputs.owner, situation.state, situation.observed)?;
     let planner = Planner::new(situation)?;
@@ -132,13 +133,16 @@ impl<'a> Planner<'a> {
         let replaced = self.postgres();
         self.certificate();
         self.odoo_confs();
-        self.database();
-        let old_odoo = self.odoo(replaced);
+        self.databases();
+        let old_odoos = self.odoos(replaced);
         let front_made = self.front()?;
         let old_nginx = self.nginx(front_made);
-        self.retire_old(old_odoo, old_nginx);
+        self.retire_old(old_odoos, old_nginx);
         self.cron(replaced);
         self.finish();
+        let targets = choose::targets(self.situation, &self.stack);
+        let observed = self.observed();
+        interruption::foresee(&mut self.plan, &self.stack, observed, targets);
         Ok(self.plan)
     }
 
@@ -148,6 +152,11 @@ impl<'a> Planner<'a> {
 
     fn runs(&self, name: &str) -> bool {
         self.find(name).is_some_and(|container| container.state == RunState::Running)
+    }
+
+    fn running(&self, role: Role) -> impl Iterator<Item = &'a Container> + use<'a> {
+        let containers = self.observed().containers.iter();
+        containers.filter(move |found| found.role() == Some(role) && found.state == RunState::Running)
     }
 
     fn find(&self, name: &str) -> Option<&'a Container> {
@@ -242,12 +251,9 @@ impl<'a> Planner<'a> {
             self.plan.push(Action::WriteFile { path: files::PG_HBA.into(), content }, "PostgreSQL reads it");
         }
         // Odoo does not survive a restart of its server: it stops first and starts after.
-        let site = &self.site().name;
-        for name in [names::cron(site), names::odoo(site, Slot::A), names::odoo(site, Slot::B)] {
-            if self.runs(&name) {
-                let stop = Action::StopContainer { name, grace: stack::ODOO_GRACE };
-                self.plan.push(stop, "PostgreSQL is about to be replaced");
-            }
+        for container in self.running(Role::Cron).chain(self.running(Role::Odoo)) {
+            let stop = Action::StopContainer { name: container.name.clone(), grace: stack::ODOO_GRACE };
+            self.plan.push(stop, "PostgreSQL is about to be replaced");
         }
         self.realise(&spec, &fate, stack::POSTGRES_GRACE);
         self.await_postgres("Odoo needs it");
@@ -325,9 +331,8 @@ impl<'a> Planner<'a> {
     }
 
     fn odoo_confs(&mut self) {
-        let containers = [&self.stack.odoo, &self.stack.cron, &self.stack.command];
-        let files: Vec<_> = containers
-            .into_iter()
+        let files: Vec<_> = self
+            .configured()
             .filter(|container| !self.situation.local.odoo_confs.contains(&conf_name(container)))
             .map(|container| OdooConfFile {
                 directory: container.conf_directory.clone(),
@@ -341,10 +346,32 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Returns the container that must go once nginx points elsewhere.
-    fn odoo(&mut self, postgres_restarted: bool) -> Option<String> {
-        let spec = self.stack.odoo.spec.clone();
-        let other = names::odoo(&self.site().name, other_slot(&spec.name));
+    /// Every container that has an odoo.conf.
+    fn configured(&self) -> impl Iterator<Item = &OdooContainer> {
+        let servers = self.stack.odoos.iter().map(|odoo| &odoo.container);
+        servers.chain([&self.stack.cron, &self.stack.command])
+    }
+
+    /// Returns the containers that must go once nginx points elsewhere.
+    fn odoos(&mut self, postgres_restarted: bool) -> Vec<String> {
+        let servers = self.stack.odoos.clone();
+        let mut old: Vec<String> =
+            servers.iter().filter_map(|server| self.odoo(server, postgres_restarted)).collect();
+        // Those of databases that the site file no longer names.
+        let named = |name: &str| {
+            let site = &self.site().name;
+            servers.iter().any(|odoo| {
+                [Slot::A, Slot::B].iter().any(|slot| odoo.place.container_in(site, *slot) == name)
+            })
+        };
+        let odoos = self.observed().containers.iter().filter(|found| found.role() == Some(Role::Odoo));
+        old.extend(odoos.filter(|found| !named(&found.name)).map(|found| found.name.clone()));
+        old
+    }
+
+    fn odoo(&mut self, server: &OdooServer, postgres_restarted: bool) -> Option<String> {
+        let spec = server.container.spec.clone();
+        let other = server.place.container_in(&self.site().name, server.place.slot.other());
         let old = self.find(&other).map(|container| container.name.clone());
         let mut fate = self.fate(&spec);
         if postgres_restarted && fate == Fate::Keep {
@@ -354,16 +381,17 @@ impl<'a> Planner<'a> {
         self.realise(&spec, &fate, stack::ODOO_GRACE);
         if fate != Fate::Keep || old.is_some() || !self.situation.settled {
             let old_serves = !postgres_restarted && self.runs(&other);
-            self.await_odoo(&spec, old_serves && matches!(fate, Fate::Make(_)));
+            self.await_odoo(server, old_serves && matches!(fate, Fate::Make(_)));
         }
         old
     }
 
-    fn await_odoo(&mut self, spec: &ContainerSpec, old_serves: bool) {
+    fn await_odoo(&mut self, server: &OdooServer, old_serves: bool) {
+        let spec = &server.container.spec;
         let wait = Action::AwaitOdoo {
             container: spec.name.clone(),
-            address: self.stack.nginx_conf.odoo,
-            host: self.site().domain.clone(),
+            address: server.address,
+            host: server.place.database.domain.clone(),
             seconds: self.situation.wait_seconds,
         };
         let undo = if old_serves { vec![retire(&spec.name, stack::ODOO_GRACE)] } else { Vec::new() };
@@ -462,11 +490,14 @@ impl<'a> Planner<'a> {
         stack::front_address(self.stack.network.subnet)
     }
 
-    fn retire_old(&mut self, odoo: Option<String>, nginx: Option<String>) {
+    fn retire_old(&mut self, odoos: Vec<String>, nginx: Option<String>) {
         if let Some(name) = nginx {
-            self.plan.push(retire(&name, stack::NGINX_GRACE), "its successor answers");
+            // What waits in the old one's accept queue at that moment is lost: `reuseport` spreads
+            // new connections over both.
+            let cause = "its successor answers; of ten thousand new connections one may be reset";
+            self.plan.push(retire(&name, stack::NGINX_GRACE), cause);
         }
-        if let Some(name) = odoo {
+        for name in odoos {
             if self.runs(&name) {
                 let drain = Action::DrainOdoo { container: name.clone(), seconds: DRAIN };
                 self.plan.push(drain, "requests that it has begun are finished");
@@ -493,23 +524,26 @@ impl<'a> Planner<'a> {
         if self.plan.is_empty() {
             return;
         }
-        self.plan.push(probe(self.site()), "success is what a browser sees");
-        let keep =
-            [&self.stack.odoo, &self.stack.cron, &self.stack.command].into_iter().map(conf_name).collect();
+        for probe in probes(self.site()) {
+            self.plan.push(probe, "success is what a browser sees");
+        }
+        let keep = self.configured().map(conf_name).collect();
         let certificate = self.stack.nginx_conf.certificate.clone();
         self.plan.push(Action::Sweep { keep, certificate }, "they belong to containers that are gone");
     }
 }
 
-/// The question that every `up` ends with, also one that had nothing to do.
+/// The questions that every `up` ends with, also one that had nothing to do: each database's
+/// login page.
 #[must_use]
-pub fn probe(site: &Site) -> Action {
+pub fn probes(site: &Site) -> Vec<Action> {
     let address = SocketAddr::new(reachable(site.listen.address), site.listen.https.get());
     let trust = match site.tls {
         Tls::SelfSigned => Trust::LocalCa,
         Tls::Files { .. } => Trust::Anything,
     };
-    Action::ProbeSite { address, host: site.domain.clone(), trust, seconds: SOON }
+    let probe = |host: Fqdn| Action::ProbeSite { address, host, trust, seconds: SOON };
+    site.databases().into_iter().map(|database| probe(database.domain)).collect()
 }
 
 /// The address to ask when the site is published on `listen`.

@@ -9,6 +9,7 @@ use crate::site::Site;
 use crate::site::parse;
 use crate::stack::sizing::{Capacity, Sizing, size};
 use crate::stack::spec::{Attachment, MountSource, Owner};
+use crate::state::Made;
 
 const ROOT: &str = "/srv/acme";
 
@@ -82,10 +83,20 @@ impl World {
     /// The same site after a successful `up`.
     fn running() -> World {
         let mut world = World::fresh();
+        world.bring_up();
+        world
+    }
+
+    fn bring_up(&mut self) {
+        let world = self;
         world.state.phase = Phase::Ready;
+        let mut made = Made::from_site(&world.site);
+        made.further = world.site.further.iter().map(|database| database.name.to_string()).collect();
+        world.state.made = Some(made);
         world.local.certificate.current = Some("local-0".into());
         let stack = world.with(target).unwrap();
-        for spec in [&stack.postgres, &stack.odoo.spec, &stack.cron.spec, &stack.front, &stack.nginx] {
+        let odoos = stack.odoos.iter().map(|odoo| &odoo.container.spec);
+        for spec in odoos.chain([&stack.postgres, &stack.cron.spec, &stack.front, &stack.nginx]) {
             let container = world.container(spec);
             world.observed.all_containers.push(summary(&container));
             world.observed.containers.push(container);
@@ -97,7 +108,6 @@ impl World {
             world.observed.volumes.push(Volume { name: spec.name.clone(), labels: spec.labels.clone() });
         }
         world.settle();
-        world
     }
 
     /// Files and state as a finished `up` leaves them.
@@ -107,8 +117,7 @@ impl World {
         self.state.nginx_loaded = Some(text_fingerprint(&text));
         self.local.nginx_live = Some(text);
         self.local.pg_hba = Some(PG_HBA.to_owned());
-        self.local.odoo_confs =
-            [&stack.odoo, &stack.cron, &stack.command].into_iter().map(conf_name).collect();
+        self.local.odoo_confs = configured(&stack).map(|(container, _)| conf_name(container)).collect();
     }
 
     fn container(&self, spec: &ContainerSpec) -> Container {
@@ -145,8 +154,11 @@ impl World {
     }
 
     fn with<T>(&self, f: impl FnOnce(&Situation<'_>) -> Result<T>) -> Result<T> {
-        let secrets =
-            OdooSecrets { database_password: &self.database_password, master_password_hash: &self.hash };
+        let secrets = OdooSecrets {
+            database_password: &self.database_password,
+            master_password_hash: &self.hash,
+            smtp_password: None,
+        };
         f(&Situation {
             inputs: Inputs { site: &self.site, owner: &self.owner, sizing: &self.sizing, secrets: &secrets },
             observed: &self.observed,
@@ -167,9 +179,8 @@ impl World {
         let plan = self.with(up).unwrap();
         self.audit(&plan);
         let text = plan.to_string();
-        [(&stack.odoo, "(http)"), (&stack.cron, "(cron)"), (&stack.command, "(command)")]
-            .into_iter()
-            .fold(text, |text, (container, purpose)| text.replace(&conf_name(container), purpose))
+        configured(&stack)
+            .fold(text, |text, (container, purpose)| text.replace(&conf_name(container), &purpose))
     }
 
     /// The invariants at the head of the module.
@@ -225,6 +236,15 @@ impl World {
     }
 }
 
+/// Containers with an odoo.conf, and what they are for.
+fn configured(stack: &Stack) -> impl Iterator<Item = (&OdooContainer, String)> {
+    let odoos = stack.odoos.iter().map(|odoo| match odoo.place.index {
+        0 => (&odoo.container, "(http)".to_owned()),
+        _ => (&odoo.container, format!("(http of {})", odoo.place.database.name)),
+    });
+    odoos.chain([(&stack.cron, "(cron)".to_owned()), (&stack.command, "(command)".to_owned())])
+}
+
 fn summary(container: &Container) -> ContainerSummary {
     ContainerSummary {
         id: container.id.clone(),
@@ -243,6 +263,48 @@ fn first_up() {
 #[test]
 fn nothing_to_do() {
     assert_eq!(World::running().plan(), "");
+}
+
+/// Only here do people notice: the plan says for how long.
+#[test]
+fn a_new_postgres_interrupts_and_says_so() {
+    let mut world = World::running();
+    world.change("acme-postgres", |postgres| {
+        postgres.labels.insert(LABEL_CONFIG.to_owned(), "older".to_owned());
+    });
+    insta::assert_snapshot!(world.plan());
+}
+
+fn shop() -> crate::site::Database {
+    let (name, domain) = ("shop".parse().unwrap(), "shop.example.com".parse().unwrap());
+    crate::site::Database { name, domain, aliases: vec![] }
+}
+
+#[test]
+fn a_further_database_is_made_beside_the_first() {
+    let mut world = World::running();
+    world.site.further.push(shop());
+    insta::assert_snapshot!(world.plan());
+}
+
+/// The data stays, and the other databases keep their addresses.
+#[test]
+fn a_database_that_is_no_longer_named_loses_its_odoo() {
+    let mut world = World::fresh();
+    world.site.further = vec![shop(), crate::site::Database { name: "blog".parse().unwrap(), ..shop() }];
+    world.site.further[1].domain = "blog.example.com".parse().unwrap();
+    world.bring_up();
+    assert_eq!(world.plan(), "");
+    let address = |world: &World, name: &str| {
+        let stack = world.with(target).unwrap();
+        stack.odoos.iter().find(|odoo| odoo.place.database.name.as_str() == name).unwrap().address
+    };
+    let before = address(&world, "blog");
+    world.site.further.remove(0);
+    assert_eq!(address(&world, "blog"), before);
+    let plan = world.plan();
+    assert!(plan.contains("stop and remove container acme-odoo-shop-a: "), "{plan}");
+    assert!(!plan.contains("acme-odoo-blog") && !plan.contains("volume"), "{plan}");
 }
 
 #[test]
@@ -294,7 +356,11 @@ fn a_removed_holder_takes_nginx_with_it() {
 fn a_stopped_container_is_started() {
     let mut world = World::running();
     world.change("acme-cron", |cron| cron.state = RunState::Exited);
-    assert!(world.plan().starts_with("[1] start acme-cron: it is stopped\n[2] wait for acme-cron"));
+    assert!(
+        world
+            .plan()
+            .starts_with("[1] start acme-cron: it is stopped (no interruption)\n[2] wait for acme-cron")
+    );
 }
 
 #[test]
@@ -318,7 +384,7 @@ fn killed_between_the_new_odoo_and_the_switch() {
     let mut world = World::running();
     let old = world.observed.containers.iter().find(|c| c.name == "acme-odoo-a").unwrap().clone();
     world.sizing.workers += 2;
-    let spec = world.with(target).unwrap().odoo.spec;
+    let spec = world.with(target).unwrap().odoos.remove(0).container.spec;
     assert_eq!(spec.name, "acme-odoo-b");
     let new = world.container(&spec);
     world.observed.all_containers.push(summary(&new));

@@ -1,14 +1,19 @@
 //! The rules that look at more than one value of a site, and the defaults.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod databases;
+mod services;
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::name::{Country, DbName, Fqdn, ImageRef, Invalid, Language, Port, SiteName, nearest};
 use crate::site::draft::{Conflict, Draft, Field, Given, nginx_image, odoo_image, postgres_image};
 use crate::site::release::Release;
-use crate::site::value::{Address, FilePath, PostgresMajor, TlsMode, Users, version_in_tag};
-use crate::site::{Limits, Listen, Manager, Nginx, Odoo, Postgres, Site, Tls, locale};
+use crate::site::value::{
+    Address, FilePath, Flag, PostgresMajor, TlsMode, UploadLimit, Users, version_in_tag,
+};
+use crate::site::{Limits, Listen, Nginx, Odoo, Postgres, Site, Tls, locale};
 
 /// The rules at work. Each returns `None` when its value cannot be known; it has then noted a
 /// conflict, unless something it depends on was [`Given::Unknown`].
@@ -38,6 +43,13 @@ impl Rules {
         let postgres = self.postgres(draft.postgres_image, &draft.postgres_major, release);
         let listen = self.listen(draft.address, draft.http, draft.https);
         let tls = self.tls(&draft.tls_mode, draft.tls_certificate, draft.tls_key);
+        let names = domain.iter().chain(aliases.iter().flatten()).cloned();
+        let further = self.further(&draft.further, database.as_ref(), names);
+        let options = self.options(draft.options);
+        let smtp = self.smtp(draft.smtp);
+        let external = self.external(draft.external);
+        let manager = Self::manager(draft.manager_allow, draft.manager_selector);
+        let proxy = self.proxy(draft.proxy_trusted, draft.proxy_header);
         // Every rule has run by now: only here does a missing value end it.
         let odoo = Odoo {
             image: draft.odoo_image.or(|| release.map(odoo_image))?,
@@ -45,26 +57,29 @@ impl Rules {
             admin_login: draft.admin_login.or(|| "owner".parse().ok())?,
             language: language?,
             country: country?,
-            options: BTreeMap::new(),
+            options: options?,
         };
         Some(Site {
             name: name?,
             domain: domain?,
             aliases: aliases?,
             database: database?,
-            further: Vec::new(),
+            further: further?,
             users: draft.users.or(|| Some(Users::DEFAULT))?.get(),
-            limits: Limits::default(),
+            limits: Limits {
+                cpus: services::optional(draft.cpus)?.map(|cpus| cpus.0),
+                memory_bytes: services::optional(draft.memory)?.map(|memory| memory.0),
+            },
             odoo,
-            smtp: None,
-            postgres: postgres?,
+            smtp: smtp?,
+            postgres: Postgres { external: external?, ..postgres? },
             nginx: Nginx {
                 image: draft.nginx_image.or(|| Some(nginx_image()))?,
-                upload_limit_mib: 100,
-                hsts_subdomains: false,
+                upload_limit_mib: draft.upload_limit.or(|| Some(UploadLimit::DEFAULT))?.0,
+                hsts_subdomains: draft.hsts_subdomains.or(|| Some(Flag(false)))?.0,
             },
-            manager: Manager::default(),
-            proxy: None,
+            manager: manager?,
+            proxy: proxy?,
             listen: listen?,
             tls: tls?,
         })
@@ -109,7 +124,7 @@ impl Rules {
     ) -> Option<Postgres> {
         let fields = (Field::PostgresImage, Field::PostgresMajor);
         let fitting = release.and_then(|release| PostgresMajor::new(release.fitting_postgres()[0]).ok());
-        let major = self.version(&image, given, fields, PostgresMajor::new, fitting)?;
+        let major = self.version(&image, given, fields.clone(), PostgresMajor::new, fitting)?;
         let (release, oldest) = (release?, release?.oldest_postgres());
         if major.get() < oldest {
             let field = if given.value().is_some() { fields.1 } else { fields.0 };

@@ -1,19 +1,26 @@
 //! `autoodoo.yaml` with a comment at every key, so that the file is its own manual.
 
+mod further;
+
 use std::borrow::Cow;
 use std::path::Path;
 
-use crate::site::value::version_in_tag;
-use crate::site::{Listen, Odoo, Postgres, Site, Tls};
+use crate::site::value::{Memory, version_in_tag};
+use crate::site::{Listen, Nginx, Odoo, Postgres, Site, Tls};
 
 /// The whole file. Reading it back gives the same site: every default is written out.
 #[must_use]
 pub fn site_file(site: &Site) -> String {
     [
         head(site),
+        further::databases(&site.further),
+        further::limits(&site.limits),
         odoo(&site.odoo),
+        further::smtp(site.smtp.as_ref()),
         postgres(&site.postgres),
-        format!("nginx:\n  # The reverse proxy's image.\n  image: {}\n", scalar(site.nginx.image.as_str())),
+        nginx(&site.nginx),
+        further::manager(&site.manager),
+        further::proxy(site.proxy.as_ref()),
         listen(&site.listen),
         tls(&site.tls),
     ]
@@ -72,11 +79,12 @@ odoo:
   language: {language}
   # The company's country in two letters; it decides the currency and the time zone.
   {country}
-",
+{options}",
         image = scalar(odoo.image.as_str()),
         release = version_key("release", odoo.release.number(), version_in_tag(&odoo.image)),
         login = scalar(odoo.admin_login.as_str()),
         language = scalar(odoo.language.as_str()),
+        options = further::options(&odoo.options),
     )
 }
 
@@ -88,9 +96,28 @@ postgres:
   image: {image}
   # The major version, 10 to 18. Needed only when the tag does not tell it.
   {major}
-",
+{external}",
         image = scalar(postgres.image.as_str()),
         major = version_key("major", postgres.major, version_in_tag(&postgres.image)),
+        external = further::external(postgres.external.as_ref()),
+    )
+}
+
+fn nginx(nginx: &Nginx) -> String {
+    format!(
+        "\
+nginx:
+  # The reverse proxy's image.
+  image: {image}
+  # The largest file that can be sent to Odoo, from 1M to 100G.
+  upload_limit: {limit}
+  # With a publicly trusted certificate browsers insist on https for a year (HSTS); with `true`
+  # for every name below the site's, too.
+  hsts_subdomains: {subdomains}
+",
+        image = scalar(nginx.image.as_str()),
+        limit = Memory(u64::from(nginx.upload_limit_mib) << 20),
+        subdomains = nginx.hsts_subdomains,
     )
 }
 
@@ -206,6 +233,19 @@ mod tests {
                 "tls: { mode: files, certificate: '/a b/#c: \"d\".pem', key: 'C:\\k' }",
                 "tls: { mode: files, certificate: '- x', key: '~' }",
                 "tls: { mode: files, certificate: 'é.pem', key: 'key:' }",
+                "limits: { cpus: 2, memory: 1536M }\nnginx: { upload_limit: 2G, hsts_subdomains: true }",
+                "databases:\n- { name: shop, domain: shop.example.com }\n\
+                 - { name: '19', domain: b.example.com, aliases: [c.example.com, d.example.com] }",
+                "odoo: { options: { limit_time_real: 3600, server_wide_modules: 'base,web', x: 'a: \"b\" # c' } }",
+                "smtp: { host: mail.example.com }",
+                "smtp: { host: 192.0.2.1, port: 25, encryption: none, user: 'odoo@example.com', from: a@b.c, from_filter: b.c }",
+                "postgres: { host: db.example.com }",
+                "postgres: { host: db, port: 5433, user: acme, sslmode: verify-ca, ssl_root_cert: ca.pem, \
+                 ssl_cert: c.pem, ssl_key: c.key }",
+                "postgres: { host: 127.0.0.1, ssh: { host: db.example.com, user: tunnel, port: 2222 } }",
+                "database_manager: { allow: [192.0.2.0/24, '2001:db8::/32'], selector: [10.0.0.1] }",
+                "proxy: { trusted: [192.0.2.0/24] }",
+                "proxy: { trusted: ['2001:db8::1'], header: CF-Connecting-IP }",
             ],
         );
     }
@@ -249,6 +289,13 @@ mod tests {
         # How many people work with Odoo at the same time of day (1 to 100000); sizes follow from it.
         users: 10
 
+        # Databases beside the first, each with names of its own and an Odoo of its own.
+        # databases:
+        #   - { name: shop, domain: shop.example.com, aliases: [] }
+
+        # What this site may use of the machine; all of it when left out. Several sites share a machine so.
+        # limits: { cpus: 2, memory: 4G }
+
         odoo:
           # Odoo's image. Its tag tells the release, as 19.0 does.
           image: docker.io/library/odoo:19.0
@@ -261,16 +308,45 @@ mod tests {
           language: en_US
           # The company's country in two letters; it decides the currency and the time zone.
           # country: FR
+          # Further lines of odoo.conf, as Odoo writes them.
+          # options: { limit_time_real: 3600 }
+
+        # The mail server to hand mail to. Its password goes into the file secrets/smtp-password.
+        # smtp: { host: mail.example.com, port: 587, encryption: starttls, user: odoo@example.com }
 
         postgres:
           # PostgreSQL's image. Its tag tells the major version.
           image: docker.io/library/postgres:17
           # The major version, 10 to 18. Needed only when the tag does not tell it.
           # major: 17
+          # A PostgreSQL server elsewhere in place of a container; the image is then used for its client
+          # programs. The password of the role `user` goes into the file secrets/database-password.
+          # sslmode: disable, prefer, require, verify-ca or verify-full, as libpq has them.
+          # host: db.example.com
+          # port: 5432
+          # user: odoo
+          # sslmode: verify-full
+          # ssl_root_cert: certs/db-ca.pem
+          # The way there may lead through ssh:
+          # ssh: { host: db.example.com, port: 22, user: tunnel }
 
         nginx:
           # The reverse proxy's image.
           image: docker.io/library/nginx:stable
+          # The largest file that can be sent to Odoo, from 1M to 100G.
+          upload_limit: 100M
+          # With a publicly trusted certificate browsers insist on https for a year (HSTS); with `true`
+          # for every name below the site's, too.
+          hsts_subdomains: false
+
+        # Networks from which Odoo's database manager may be opened (`allow`), or its list of databases
+        # alone (`selector`). While one is given Odoo lists its databases, and with `allow` its role may
+        # create databases. Nobody may by default.
+        # database_manager: { allow: [192.0.2.0/24], selector: [] }
+
+        # A CDN or web application firewall in front of this site: only its networks are answered, and the
+        # client's address is taken from its header.
+        # proxy: { trusted: [192.0.2.0/24], header: X-Forwarded-For }
 
         listen:
           # The address of this host to publish on: 0.0.0.0 for all, 127.0.0.1 for this host only.
