@@ -22,6 +22,26 @@ pub struct Page {
     pub body: String,
     /// Where a redirect leads to.
     pub location: String,
+    /// curl's word for it: `1.1` or `2`.
+    pub http: String,
+    /// Names in lower case, each with its values.
+    headers: Value,
+}
+
+impl Page {
+    /// The values of a header, in the server's order.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        let values = self.headers[name].as_array();
+        values.into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
+    /// A header that has one value; empty without it.
+    #[track_caller]
+    pub fn header(&self, name: &str) -> &str {
+        let values = self.all(name);
+        assert!(values.len() < 2, "{name} has several values: {values:?}");
+        values.first().copied().unwrap_or_default()
+    }
 }
 
 /// Ends a page's text; what follows is about it.
@@ -43,7 +63,8 @@ impl<'a> Browser<'a> {
         command.args(["--silent", "--show-error", "--max-time", "60", "--noproxy", "*"]);
         command.arg("--cacert").arg(self.site.path("ca.crt"));
         command.arg("--cookie").arg(jar).arg("--cookie-jar").arg(jar);
-        command.args(["--write-out", &format!("{MARK}%{{http_code}} %{{redirect_url}}")]);
+        let about = "%{http_code} %{redirect_url}\\n%{http_version}\\n%{header_json}";
+        command.args(["--write-out", &format!("{MARK}{about}")]);
         // Whatever the name, it is at this address.
         for port in [self.site.http, self.site.https] {
             command.args(["--connect-to", &format!(":{port}:127.0.0.1:{port}")]);
@@ -56,9 +77,17 @@ impl<'a> Browser<'a> {
     pub fn ask(&self, url: &str, args: &[&str]) -> Page {
         let asked = self.attempt(url, args).ends(0);
         let (body, about) = asked.out.rsplit_once(MARK).expect("curl's own mark");
-        let (status, location) = about.split_once(' ').expect("two words");
-        let status = status.parse().expect("a status");
-        Page { status, body: body.to_owned(), location: location.to_owned() }
+        let mut about = about.splitn(3, '\n');
+        let mut next = || about.next().expect("three lines").to_owned();
+        let (first, http, headers) = (next(), next(), next());
+        let (status, location) = first.split_once(' ').expect("two words");
+        Page {
+            status: status.parse().expect("a status"),
+            body: body.to_owned(),
+            location: location.to_owned(),
+            http,
+            headers: serde_json::from_str(&headers).expect("headers as JSON"),
+        }
     }
 
     #[track_caller]

@@ -10,11 +10,12 @@
 mod checks;
 mod engine;
 mod http;
+mod load;
 mod process;
 mod sequence;
 mod site;
 
-use checks::{bad_days, by_hand, change, compose, data, design, endings, tools, visit};
+use checks::{attachments, bad_days, by_hand, change, compose, data, design, endings, proxy, tools, visit};
 use sequence::{Check, run};
 use site::{Recipe, Site};
 
@@ -43,6 +44,15 @@ fn odoo_19() {
         ("plain http and strangers' names", visit::other_doors),
         ("JSON-RPC login", visit::logs_in),
         ("websocket", visit::websocket),
+        ("security headers", proxy::headers),
+        ("compression", proxy::compressed),
+        ("sessions apart", proxy::sessions_apart),
+        ("Odoo away", proxy::odoo_away),
+        ("no database manager", proxy::no_manager),
+        ("attachments", attachments::downloads),
+        ("uploaded scripts", attachments::no_script),
+        ("access log", proxy::access_log),
+        ("floods", proxy::floods),
         ("clean first database", data::first_database),
         ("language and country", data::french),
         ("roles in PostgreSQL", data::roles),
@@ -82,6 +92,15 @@ fn odoo_14() {
         ("plain http and strangers' names", visit::other_doors),
         ("JSON-RPC login", visit::logs_in),
         ("longpolling", visit::longpolling),
+        ("security headers", proxy::headers),
+        ("compression", proxy::compressed),
+        ("sessions apart", proxy::sessions_apart),
+        ("Odoo away", proxy::odoo_away),
+        ("no database manager", proxy::no_manager),
+        ("attachments", attachments::downloads),
+        ("uploaded scripts", attachments::no_script),
+        ("access log", proxy::access_log),
+        ("floods", proxy::floods),
         ("clean first database", data::first_database),
         ("roles in PostgreSQL", data::roles),
         ("containers", design::containers),

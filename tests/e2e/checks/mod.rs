@@ -1,5 +1,6 @@
 //! The checks, by theme.
 
+pub mod attachments;
 pub mod bad_days;
 pub mod by_hand;
 pub mod change;
@@ -7,5 +8,6 @@ pub mod compose;
 pub mod data;
 pub mod design;
 pub mod endings;
+pub mod proxy;
 pub mod tools;
 pub mod visit;
