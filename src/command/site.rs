@@ -26,6 +26,7 @@ use crate::stack::{dirs, files as paths};
 use crate::state::State;
 use crate::tls;
 use crate::tls::inspect::{check_pair, inspect, leaf_due, problems};
+use crate::tls::trust::is_publicly_trusted;
 
 /// A site directory that was read and found valid.
 pub struct Loaded {
@@ -145,7 +146,7 @@ impl Loaded {
         let [a, b, c] = chance;
         let next = format!("local-{}-{a:02x}{b:02x}{c:02x}", now.strftime("%Y%m%d"));
         let Some((current, chain)) = self.stored_certificate()? else {
-            return Ok(CertificateFacts { current: None, due: None, next });
+            return Ok(CertificateFacts { next, ..CertificateFacts::default() });
         };
         let names: Vec<_> = self.site.names().cloned().collect();
         let leaf = inspect(&chain)?;
@@ -156,7 +157,7 @@ impl Loaded {
         } else {
             leaf_due(&leaf, &names, now)
         };
-        Ok(CertificateFacts { current: Some(current), due, next })
+        Ok(CertificateFacts { current: Some(current), due, next, trusted: false })
     }
 
     fn is_from_local_ca(&self, leaf: &tls::inspect::CertificateFacts) -> Result<bool> {
@@ -184,14 +185,16 @@ impl Loaded {
     ) -> Result<CertificateFacts> {
         let next = format!("files-{}", text_fingerprint(&format!("{chain}{}", key.expose())));
         let current = self.stored_certificate()?.map(|(id, _)| id);
+        let names: Vec<_> = self.site.names().cloned().collect();
+        let now = context.adapters.clock().now();
+        let trusted = is_publicly_trusted(chain, &names, now)?;
         if current.as_ref() == Some(&next) {
             // It was found good when it was installed; that it has ended since must not keep the
             // site down.
-            return Ok(CertificateFacts { current, due: None, next });
+            return Ok(CertificateFacts { current, due: None, next, trusted });
         }
         check_pair(chain, key)?;
-        let names: Vec<_> = self.site.names().cloned().collect();
-        let faults = problems(&inspect(chain)?, &names, context.adapters.clock().now());
+        let faults = problems(&inspect(chain)?, &names, now);
         if !faults.is_empty() {
             return Err(Failure::usage(format!(
                 "the certificate does not fit this site: {}",
@@ -199,6 +202,7 @@ impl Loaded {
             ))
             .hint("give a certificate for all names of the site under `tls:`, or use `mode: self-signed`"));
         }
-        Ok(CertificateFacts { current, due: Some("the certificate files are new".to_owned()), next })
+        let due = Some("the certificate files are new".to_owned());
+        Ok(CertificateFacts { current, due, next, trusted })
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::site::{Loaded, load};
 use super::{Adapters, Context};
 use crate::failure::Result;
-use crate::observed::{Container, EngineInfo, Labelled, Observed, RunState};
+use crate::observed::{Container, EngineInfo, Health, Labelled, Observed, RunState};
 use crate::stack::names;
 use crate::stack::spec::Role;
 use crate::state::Phase;
@@ -32,6 +32,8 @@ struct Line {
     service: Role,
     /// `absent` when it does not exist.
     state: String,
+    /// What its healthcheck says; null when there was none.
+    health: Option<Health>,
     container: Option<String>,
     image: Option<String>,
     /// RFC 3339.
@@ -68,13 +70,14 @@ fn lines(role: Role, observed: &Observed) -> Vec<Line> {
         return found;
     }
     let state = "absent".to_owned();
-    vec![Line { service: role, state, container: None, image: None, since: None, restarts: 0 }]
+    vec![Line { service: role, state, health: None, container: None, image: None, since: None, restarts: 0 }]
 }
 
 fn line(container: &Container) -> Line {
     Line {
         service: container.role().unwrap_or(Role::Helper),
         state: state_word(container),
+        health: container.health,
         container: Some(container.name.clone()),
         image: Some(container.image.clone()),
         since: container.started_at.clone(),
@@ -111,13 +114,14 @@ impl fmt::Display for Status {
                 vec![
                     line.service.word().to_owned(),
                     line.state.clone(),
+                    line.health.map_or_else(dash, |health| health.word().to_owned()),
                     line.since.as_deref().map_or_else(dash, seconds_precision),
                     line.container.clone().unwrap_or_else(dash),
                     line.image.clone().unwrap_or_else(dash),
                 ]
             })
             .collect();
-        f.write_str(&table(&["SERVICE", "STATE", "SINCE", "CONTAINER", "IMAGE"], &rows))
+        f.write_str(&table(&["SERVICE", "STATE", "HEALTH", "SINCE", "CONTAINER", "IMAGE"], &rows))
     }
 }
 

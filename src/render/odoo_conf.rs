@@ -17,6 +17,9 @@ use crate::stack::sizing::Sizing;
 
 /// Where the socket directory is mounted in both containers.
 pub const SOCKET_DIRECTORY: &str = "/var/run/postgresql";
+/// The same directory as a mount must name it: /var/run is a symbolic link in the images, and Podman
+/// 4.3 follows it on the host when it fills a new volume from the image.
+pub const SOCKET_MOUNT: &str = "/run/postgresql";
 /// The PostgreSQL role that Odoo connects as: no superuser, no createdb.
 pub const DATABASE_ROLE: &str = "odoo";
 pub const HTTP_PORT: u16 = 8069;
@@ -111,7 +114,7 @@ fn database(conf: &OdooConf, secrets: &OdooSecrets<'_>) -> [(&'static str, Strin
     ]
 }
 
-fn server(conf: &OdooConf) -> [(&'static str, String); 7] {
+fn server(conf: &OdooConf) -> Vec<(&'static str, String)> {
     let sizing = &conf.sizing;
     let (workers, cron_threads, http) = match conf.purpose {
         Purpose::Http => (sizing.workers, 0, true),
@@ -120,7 +123,7 @@ fn server(conf: &OdooConf) -> [(&'static str, String); 7] {
         Purpose::Cron => (1, sizing.cron_threads, false),
         Purpose::Command => (0, 0, false),
     };
-    [
+    let mut options = vec![
         ("proxy_mode", "True".to_owned()),
         ("http_enable", python_bool(http)),
         ("http_interface", "0.0.0.0".to_owned()),
@@ -128,7 +131,12 @@ fn server(conf: &OdooConf) -> [(&'static str, String); 7] {
         (conf.release.evented_port_key(), EVENTED_PORT.to_string()),
         ("workers", workers.to_string()),
         ("max_cron_threads", cron_threads.to_string()),
-    ]
+    ];
+    if http && conf.release.has_x_accel() {
+        // nginx sends attachments: a worker of Odoo would be busy for as long as the client reads.
+        options.push(("x_sendfile", python_bool(true)));
+    }
+    options
 }
 
 /// The mail server of last resort: Odoo asks it when none is set up in its own settings.

@@ -135,7 +135,7 @@ fn date(moment: Timestamp) -> String {
     moment.strftime("%Y-%m-%d").to_string()
 }
 
-fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>> {
+pub(super) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>> {
     let chain = CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<Vec<_>, PemError>>()
         .map_err(|error| Failure::usage("the certificate file is not valid PEM").because(error))?;

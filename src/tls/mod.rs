@@ -2,3 +2,4 @@
 
 pub mod inspect;
 pub mod local_ca;
+pub mod trust;

@@ -72,6 +72,7 @@ fn odoo_19() {
         ("restart", tools::restart),
         ("containers removed by hand", by_hand::removed),
         ("containers altered by hand", by_hand::altered),
+        ("a worker that is out of memory", by_hand::out_of_memory),
         ("two PostgreSQL on one volume", by_hand::second_postgres),
         ("started in reversed order", by_hand::reversed),
         ("no secret told", design::no_secret_told),

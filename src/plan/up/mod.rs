@@ -58,6 +58,8 @@ pub struct CertificateFacts {
     pub due: Option<String>,
     /// The directory for the next one, decided beforehand.
     pub next: String,
+    /// Browsers believe the one that will serve without being told to.
+    pub trusted: bool,
 }
 
 /// Everything that the plan depends on.
@@ -228,7 +230,15 @@ impl<'a> Planner<'a> {
         if !self.observed().networks.iter().any(|found| found.name == network.name) {
             self.plan.push(Action::CreateNetwork(network), "it does not exist");
         }
-        for spec in [&self.stack.db_volume, &self.stack.web_volume, &self.stack.socket_volume] {
+        let stack = &self.stack;
+        let wanted = [
+            &stack.db_volume,
+            &stack.web_volume,
+            &stack.socket_volume,
+            &stack.tmp_volume,
+            &stack.cache_volume,
+        ];
+        for spec in wanted {
             if !self.observed().volumes.iter().any(|found| found.name == spec.name) {
                 // For data volumes `guard::data_as_remembered` has made sure that none was lost.
                 self.plan.push(Action::CreateVolume(spec.clone()), "it does not exist");
@@ -480,7 +490,7 @@ impl<'a> Planner<'a> {
         let path = PathBuf::from(files::NGINX_CANDIDATE);
         let content = Hidden(self.nginx_text.clone());
         self.plan.push(Action::WriteFile { path, content }, "routes, names or certificate changed");
-        let helper = Box::new(self.with_pinned_image(&stack::nginx_test(&self.situation.inputs)));
+        let helper = Box::new(self.with_pinned_image(&self.stack.nginx_test));
         self.plan.push(Action::TestNginxConf { helper }, "a wrong one must not reach the proxy");
         let publish = Action::PublishNginxConf { fingerprint: fingerprint.to_owned() };
         self.plan.push(publish, "it passed its test");

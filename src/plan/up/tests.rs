@@ -8,7 +8,7 @@ use crate::secret::Secret;
 use crate::site::Site;
 use crate::site::parse;
 use crate::stack::sizing::{Capacity, Sizing, size};
-use crate::stack::spec::{Attachment, MountSource, Owner};
+use crate::stack::spec::{Attachment, LABEL_ROLE, MountSource, Owner};
 use crate::state::Made;
 
 const ROOT: &str = "/srv/acme";
@@ -104,7 +104,13 @@ impl World {
         let labels = stack.network.labels.clone();
         let (name, subnets) = (stack.network.name.clone(), vec![stack.network.subnet.to_string()]);
         world.observed.networks.push(Network { id: "net".into(), name, labels, subnets });
-        for spec in [&stack.db_volume, &stack.web_volume, &stack.socket_volume] {
+        for spec in [
+            &stack.db_volume,
+            &stack.web_volume,
+            &stack.socket_volume,
+            &stack.tmp_volume,
+            &stack.cache_volume,
+        ] {
             world.observed.volumes.push(Volume { name: spec.name.clone(), labels: spec.labels.clone() });
         }
         world.settle();
@@ -138,6 +144,7 @@ impl World {
             labels: spec.labels.clone(),
             state: RunState::Running,
             exit_code: None,
+            health: None,
             restart_count: 0,
             started_at: None,
             mounts: spec.mounts.iter().map(mounted).collect(),
@@ -195,7 +202,7 @@ impl World {
         for step in &plan.steps {
             match &step.action {
                 Action::CreateVolume(spec) => {
-                    let data = !spec.name.ends_with("-socket");
+                    let data = matches!(spec.labels[LABEL_ROLE].as_str(), "db" | "web");
                     assert!(!data || self.state.phase != Phase::Ready, "{plan}");
                     volumes.push(spec.name.clone());
                 }
