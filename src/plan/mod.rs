@@ -108,6 +108,10 @@ pub enum Action {
         database: DbName,
         site_id: String,
     },
+    /// Lets PostgreSQL read its files anew, once it has found no fault in them.
+    ReloadPostgres {
+        container: String,
+    },
     PrepareRole {
         container: String,
     },
@@ -338,6 +342,7 @@ impl fmt::Display for Action {
             }
             A::ClaimDatabase { database, .. } => write!(f, "claim the empty database {database}"),
             A::CompleteDatabase { database, .. } => write!(f, "mark database {database} as complete"),
+            A::ReloadPostgres { container } => write!(f, "reload {container}"),
             A::PrepareRole { .. } => write!(f, "prepare PostgreSQL role odoo"),
             A::CreateDatabase { name, collation, .. } => {
                 write!(f, "create database {name}, sorted by {collation}")
