@@ -15,6 +15,7 @@ use autoodoo::host::machine;
 use autoodoo::host::ports::{PortUse, port_use};
 use autoodoo::host::probe::HttpProbe;
 use autoodoo::host::random::{Random, SystemRandom};
+use autoodoo::host::ssh::{OpenSsh, Ssh};
 use autoodoo::name::Port;
 use autoodoo::ui::prompt::{Prompter, Terminal};
 
@@ -37,6 +38,10 @@ impl Adapters for Real {
 
     fn probe(&self) -> &HttpProbe {
         &self.probe
+    }
+
+    fn ssh(&self) -> &dyn Ssh {
+        &OpenSsh
     }
 
     fn clock(&self) -> &dyn Clock {
@@ -80,7 +85,9 @@ fn real() -> Result<Real> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     Ok(Real {
         machine: Machine {
-            capacity: machine::capacity()?,
+            cpus: machine::cpus()?,
+            memory_bytes: machine::memory_bytes()?,
+            rotating: machine::rotating_engines(),
             routed: machine::routed()?,
             fqdn: machine::fqdn(),
             lang: variable("LANG"),

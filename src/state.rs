@@ -36,6 +36,10 @@ pub struct Made {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub further: Vec<String>,
     pub postgres_major: u32,
+    /// The databases are on a server elsewhere; `postgres_major` then says only which client
+    /// programs made them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub external: bool,
     pub odoo_release: u32,
 }
 
@@ -47,6 +51,7 @@ impl Made {
             database: site.database.to_string(),
             further: Vec::new(),
             postgres_major: site.postgres.major,
+            external: site.postgres.external.is_some(),
             odoo_release: site.odoo.release.number(),
         }
     }
@@ -79,7 +84,8 @@ pub struct State {
     pub phase: Phase,
     /// The data volumes in use are `<site>-db-<generation>` and `<site>-web-<generation>`.
     pub generation: u32,
-    /// PostgreSQL's `system_identifier`, which initdb draws anew each time; `None` before that.
+    /// PostgreSQL's `system_identifier`, which initdb draws anew each time; `None` before that, and
+    /// of a server elsewhere that does not tell it.
     pub system_identifier: Option<String>,
     /// The endpoint of the engine that has the site's volumes.
     pub engine: Option<String>,

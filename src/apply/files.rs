@@ -19,9 +19,10 @@ use crate::tls::local_ca::{CaPair, issue, new_ca};
 
 /// A configuration file until it has its owner; `odoo.conf` itself is therefore always complete.
 const UNOWNED: &str = "odoo.conf.new";
-/// Gives each directory's file to the image's own user `odoo` and puts it in place.
-const GIVE_AWAY: &str = "for d in \"$@\"; do chown odoo \"$d/odoo.conf.new\" && \
-     chmod 0400 \"$d/odoo.conf.new\" && mv \"$d/odoo.conf.new\" \"$d/odoo.conf\" || exit 1; done";
+/// Gives each directory's files to the image's own user `odoo` and puts it in place.
+/// odoo.conf comes last in the order of names: where it is, everything is.
+const GIVE_AWAY: &str = "for d in \"$@\"; do for f in \"$d\"/*.new; do chown odoo \"$f\" && \
+     chmod 0400 \"$f\" && mv \"$f\" \"${f%.new}\" || exit 1; done; done";
 
 impl<E: Engine, P: Probe> Bench<'_, E, P> {
     pub(super) fn record_phase(&mut self, phase: Phase, generation: u32, made: Option<Made>) -> Result<()> {
@@ -50,22 +51,34 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         for file in confs {
             let directory = self.dir.root().join(&file.directory);
             files::ensure_dir(&directory, 0o755)?;
+            for (name, text) in self.secrets.certificates.files() {
+                files::write_atomic(&directory.join(format!("{name}.new")), text.as_bytes(), 0o600)?;
+            }
             let text = odoo_conf(&file.conf, &secrets);
             files::write_atomic(&directory.join(UNOWNED), text.expose().as_bytes(), 0o600)?;
             let name = file.directory.file_name().unwrap_or_default().to_string_lossy();
             in_helper.push(format!("/conf/{name}"));
         }
+        let argv = ["sh", "-c", GIVE_AWAY, "sh"].map(str::to_owned).into_iter().chain(in_helper);
+        self.run_helper(helper, Exec::new(argv), "cannot give odoo.conf to the user of Odoo's image").await
+    }
+
+    /// Runs a command in a container made for it alone. `otherwise` is told when it fails.
+    pub(super) async fn run_helper(
+        &self,
+        helper: &ContainerSpec,
+        command: Exec,
+        otherwise: &str,
+    ) -> Result<()> {
         self.retire(&helper.name, 0).await?;
         self.create(helper).await?;
         self.engine.start(&helper.name).await?;
-        let argv = ["sh", "-c", GIVE_AWAY, "sh"].map(str::to_owned).into_iter().chain(in_helper);
-        let output = self.exec(&helper.name, Exec::new(argv)).await?;
+        let output = self.exec(&helper.name, command).await?;
         self.engine.remove(&helper.name).await?;
         if output.exit_code == 0 {
             return Ok(());
         }
-        Err(Failure::failed("cannot give odoo.conf to the user of Odoo's image")
-            .evidence(output.stderr.lines().map(str::to_owned)))
+        Err(Failure::failed(otherwise).evidence(output.stderr.lines().map(str::to_owned)))
     }
 
     pub(super) fn issue_certificate(&mut self, id: &str, names: &[Fqdn]) -> Result<()> {

@@ -1,13 +1,16 @@
 //! Carries a plan out, step by step, and chooses nothing while doing so. Each step is written to
 //! the journal before and after, so that a run that was cut off can be told from one that ended.
 
+pub mod client;
 mod containers;
 mod database;
+mod external;
 mod files;
 mod nginx;
 mod odoo;
 mod postgres;
 mod sql;
+mod tunnel;
 
 use std::future::Future;
 use std::time::Duration;
@@ -22,6 +25,7 @@ use crate::host::journal::Outcome;
 use crate::host::probe::Probe;
 use crate::host::secrets::Secrets;
 use crate::host::site_dir::SiteDir;
+use crate::host::ssh::Ssh;
 use crate::plan::{Action, Plan, Step};
 use crate::state::State;
 
@@ -40,6 +44,7 @@ pub struct Bench<'a, E, P> {
     pub probe: &'a P,
     pub dir: &'a SiteDir,
     pub secrets: &'a Secrets,
+    pub ssh: &'a dyn Ssh,
     pub clock: &'a dyn Clock,
     pub reporter: &'a dyn Reporter,
     /// The operation's name, such as `up`; it marks what we run inside containers.
@@ -105,7 +110,7 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
                 return failure.hint(format!("undoing it failed too ({action}: {second})"));
             }
         }
-        if !step.on_failure.is_empty() {
+        if !step.on_failure.is_empty() && step.action.is_health_gate() {
             failure.kind = Kind::HealthGate;
             failure = failure.hint("what served before still serves");
         }
@@ -136,9 +141,18 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             A::AwaitPostgres { container, seconds, system_identifier } => {
                 self.await_postgres(container, *seconds, system_identifier.as_deref()).await
             }
+            A::PrepareTunnel(tunnel) => self.prepare_tunnel(tunnel).await,
+            A::AwaitTunnel { container, external, seconds } => {
+                self.await_tunnel(container, external, *seconds).await
+            }
+            A::CheckServer(check) => self.check_server(check).await,
+            A::ClaimDatabase { check, database } => self.claim_database(check, database).await,
+            A::CompleteDatabase { container, database, site_id } => {
+                self.complete_database(container, database, site_id).await
+            }
             A::PrepareRole { container } => self.prepare_role(container).await,
-            A::CreateDatabase { container, name, becomes } => {
-                self.create_database(container, name, becomes).await
+            A::CreateDatabase { container, name, becomes, collation } => {
+                self.create_database(container, name, becomes, collation).await
             }
             A::InstallBase { container, database, release, language } => {
                 self.install_base(container, database, *release, language).await
@@ -182,9 +196,12 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
     /// The last lines that a container wrote; what cannot be read is left out, since it only
     /// illustrates another failure.
     async fn last_lines(&self, container: &str) -> Vec<String> {
-        let query = LogQuery { tail: Some(LAST_LINES), ..LogQuery::default() };
+        self.lines(container, &LogQuery { tail: Some(LAST_LINES), ..LogQuery::default() }).await
+    }
+
+    async fn lines(&self, container: &str, query: &LogQuery) -> Vec<String> {
         let mut lines = Vec::new();
-        let _ = self.engine.logs(container, &query, &mut |_, line| lines.push(line.to_owned())).await;
+        let _ = self.engine.logs(container, query, &mut |_, line| lines.push(line.to_owned())).await;
         lines
     }
 }

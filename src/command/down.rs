@@ -1,5 +1,6 @@
 //! `down`: stop the site; with `--volumes` and the site's name, remove its data too.
 
+use super::external::place;
 use super::site::{Loaded, load, load_locked};
 use super::{Adapters, Context, run};
 use crate::cli::DownArgs;
@@ -34,6 +35,12 @@ pub async fn cmd_down<A: Adapters>(context: &Context<'_, A>, args: &DownArgs) ->
     } else {
         format!("{} is down; its data stays, `autoodoo up` brings it back", loaded.site.name)
     });
+    if let (true, Some(external)) = (args.volumes, &loaded.site.postgres.external) {
+        context.ui.note(format!(
+            "the databases at {} were left alone; their administrator drops them if they are not needed",
+            place(external)
+        ));
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 
+use super::external::place;
 use super::site::load;
 use super::{Adapters, Context};
 use crate::cli::{LogsArgs, Service};
@@ -15,7 +16,7 @@ use crate::stack::spec::Role;
 use crate::ui::Ui;
 
 const CLOSED_POLL: Duration = Duration::from_millis(200);
-const SERVICES: [Role; 4] = [Role::Postgres, Role::Odoo, Role::Cron, Role::Nginx];
+const SERVICES: [Role; 5] = [Role::Postgres, Role::Tunnel, Role::Odoo, Role::Cron, Role::Nginx];
 
 pub async fn cmd_logs<A: Adapters>(context: &Context<'_, A>, args: &LogsArgs) -> Result<()> {
     let loaded = load(context)?;
@@ -30,6 +31,12 @@ pub async fn cmd_logs<A: Adapters>(context: &Context<'_, A>, args: &LogsArgs) ->
         .filter(|container| container.role().is_some_and(wanted))
         .collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
+    if let (Some(Service::Postgres), Some(external)) = (args.service, &loaded.site.postgres.external) {
+        return Err(Failure::usage(format!(
+            "PostgreSQL at {} is not ours, nor are its log lines",
+            place(external)
+        )));
+    }
     if found.is_empty() {
         let what = args.service.map_or("the site", service_word);
         return Err(Failure::failed(format!("{what} has no container, so there are no log lines"))

@@ -2,6 +2,7 @@
 
 pub mod down;
 pub mod export;
+mod external;
 pub mod init;
 pub mod init_files;
 pub mod logs;
@@ -9,6 +10,7 @@ pub mod open;
 pub mod restart;
 pub mod run;
 pub mod site;
+pub mod sizing;
 pub mod status;
 pub mod up;
 
@@ -21,7 +23,10 @@ use crate::failure::Result;
 use crate::host::clock::Clock;
 use crate::host::probe::Probe;
 use crate::host::random::Random;
+use crate::host::ssh::Ssh;
 use crate::name::Port;
+use crate::observed::EngineKind;
+use crate::site::Limits;
 use crate::stack::sizing::Capacity;
 use crate::stack::spec::UsedNetwork;
 use crate::ui::Ui;
@@ -37,6 +42,7 @@ pub trait Adapters {
     /// Connects to the engine that is meant; `remembered` is where the site was made.
     async fn engine(&self, choice: &EngineChoice, remembered: Option<&str>) -> Result<Self::Engine>;
     fn probe(&self) -> &Self::Probe;
+    fn ssh(&self) -> &dyn Ssh;
     fn clock(&self) -> &dyn Clock;
     fn random(&self) -> &dyn Random;
     fn prompter(&self) -> &dyn Prompter;
@@ -50,7 +56,11 @@ pub trait Adapters {
 /// What the machine is, read once.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    pub capacity: Capacity,
+    /// Processor cores.
+    pub cpus: u32,
+    pub memory_bytes: u64,
+    /// Engines that keep their data on a disk that rotates.
+    pub rotating: Vec<EngineKind>,
     /// Networks that the host routes to.
     pub routed: Vec<UsedNetwork>,
     pub fqdn: Option<String>,
@@ -59,6 +69,15 @@ pub struct Machine {
     /// Standard input and output are a terminal.
     pub terminal: bool,
     pub pid: u32,
+}
+
+impl Machine {
+    /// What a site on this engine may use.
+    #[must_use]
+    pub fn capacity(&self, engine: EngineKind, limits: &Limits) -> Capacity {
+        let rotational = self.rotating.contains(&engine);
+        Capacity { cpus: self.cpus, memory_bytes: self.memory_bytes, rotational }.within(limits)
+    }
 }
 
 /// What each command is given.
@@ -75,7 +94,7 @@ pub async fn dispatch<A: Adapters>(context: &Context<'_, A>) -> Result<u8> {
         Command::Up(args) => up::cmd_up(context, args).await.map(|()| 0),
         Command::Down(args) => down::cmd_down(context, args).await.map(|()| 0),
         Command::Restart(args) => restart::cmd_restart(context, args).await.map(|()| 0),
-        Command::Status => status::cmd_status(context).await.map(|()| 0),
+        Command::Status(args) => status::cmd_status(context, args).await.map(|()| 0),
         Command::Logs(args) => logs::cmd_logs(context, args).await.map(|()| 0),
         Command::Psql(args) => open::cmd_psql(context, args).await,
         Command::Shell(args) => open::cmd_shell(context, args).await,

@@ -2,7 +2,7 @@
 
 use super::site::{Loaded, load};
 use super::up::with_situation;
-use super::{Adapters, Context};
+use super::{Adapters, Context, external};
 use crate::cli::{OdooArgs, PsqlArgs, ShellArgs};
 use crate::engine::{Engine, Exec};
 use crate::failure::{Failure, Result};
@@ -18,7 +18,10 @@ pub async fn cmd_psql<A: Adapters>(context: &Context<'_, A>, args: &PsqlArgs) ->
     let loaded = load(context)?;
     has_data(&loaded)?;
     let engine = loaded.engine(context).await?;
-    let container = running_postgres(&loaded, &loaded.observe(&engine).await?)?;
+    if let Some(external) = &loaded.site.postgres.external {
+        return external::psql(context, &loaded, &engine, external, args).await;
+    }
+    let container = running(&loaded, &loaded.observe(&engine).await?, Role::Postgres)?;
     let mut words = ["psql", "--username=postgres", "--dbname"].map(str::to_owned).to_vec();
     words.push(loaded.site.database.to_string());
     words.extend(args.args.iter().cloned());
@@ -61,7 +64,7 @@ async fn session<A: Adapters>(
     command: Vec<String>,
 ) -> Result<ContainerSpec> {
     let observed = loaded.observe(engine).await?;
-    running_postgres(loaded, &observed)?;
+    running_server(loaded, &observed)?;
     let spec = with_situation(context, loaded, &observed, 0, |situation| {
         Ok(pinned(situation, &target(situation)?.command.spec))
     })?;
@@ -87,15 +90,27 @@ async fn session<A: Adapters>(
     Ok(spec)
 }
 
-/// The id of the site's own running server, found by its labels: a name could be anybody's.
-fn running_postgres(loaded: &Loaded, observed: &Observed) -> Result<String> {
+/// Fails unless that runs through which the database is reached.
+pub(super) fn running_server(loaded: &Loaded, observed: &Observed) -> Result<()> {
+    let role = match &loaded.site.postgres.external {
+        None => Role::Postgres,
+        Some(external) if external.ssh.is_some() => Role::Tunnel,
+        Some(_) => return Ok(()),
+    };
+    running(loaded, observed, role).map(drop)
+}
+
+/// The id of the site's own container of this role, found by its labels: a name could be anybody's.
+fn running(loaded: &Loaded, observed: &Observed, role: Role) -> Result<String> {
     let ours = |container: &&Container| {
-        container.role() == Some(Role::Postgres)
+        container.role() == Some(role)
             && container.site_id() == Some(loaded.owner.site_id.as_str())
             && container.state == RunState::Running
     };
     observed.containers.iter().find(ours).map(|container| container.id.clone()).ok_or_else(|| {
-        Failure::failed("PostgreSQL of this site is not running").hint("start the site with `autoodoo up`")
+        let what = if role == Role::Tunnel { "the tunnel to PostgreSQL" } else { "PostgreSQL" };
+        Failure::failed(format!("{what} of this site is not running"))
+            .hint("start the site with `autoodoo up`")
     })
 }
 
@@ -107,6 +122,6 @@ fn has_data(loaded: &Loaded) -> Result<()> {
 }
 
 /// A process exit code as the shell sees it.
-fn exit_code(code: i64) -> u8 {
+pub(super) fn exit_code(code: i64) -> u8 {
     u8::try_from(code).unwrap_or(1)
 }

@@ -1,6 +1,7 @@
 //! `restart`: stop, then `up`, which starts what is stopped in the right order and waits for it.
 
-use super::site::load_locked;
+use super::external::place;
+use super::site::{Loaded, load_locked};
 use super::{Adapters, Context, run, up};
 use crate::cli::{RestartArgs, Service};
 use crate::failure::{Failure, Result};
@@ -14,6 +15,9 @@ pub async fn cmd_restart<A: Adapters>(context: &Context<'_, A>, args: &RestartAr
         return Err(Failure::failed("the site is down; there is nothing to restart")
             .hint("start it with `autoodoo up`"));
     }
+    if let Some(service) = args.service {
+        is_ours(&loaded, service)?;
+    }
     run::after_interruption(context, &loaded)?;
     // What stands in the way of `up` is told before anything is stopped.
     let _ = up::plan(context, &loaded, &engine, args.wait_timeout).await?;
@@ -21,4 +25,20 @@ pub async fn cmd_restart<A: Adapters>(context: &Context<'_, A>, args: &RestartAr
     run::apply(context, &mut loaded, &engine, &plan, "restart").await?;
     up::converge(context, &mut loaded, &engine, args.wait_timeout, "restart").await?;
     context.ui.result(&super::status::serving(&loaded))
+}
+
+/// Success must not be said of a service that the site does not have.
+fn is_ours(loaded: &Loaded, service: Service) -> Result<()> {
+    let external = loaded.site.postgres.external.as_ref();
+    match (service, external) {
+        (Service::Postgres, Some(external)) => Err(Failure::usage(format!(
+            "PostgreSQL at {} is not ours; nothing was restarted",
+            place(external)
+        ))
+        .hint("restart it where it runs; Odoo connects again by itself")),
+        (Service::Tunnel, external) if external.is_none_or(|external| external.ssh.is_none()) => {
+            Err(Failure::usage("this site has no tunnel; nothing was restarted"))
+        }
+        _ => Ok(()),
+    }
 }

@@ -49,6 +49,7 @@ fn bench<'a, A: Adapters>(
         probe: context.adapters.probe(),
         dir: &loaded.dir,
         secrets: &loaded.secrets,
+        ssh: context.adapters.ssh(),
         clock: context.adapters.clock(),
         reporter: context.ui,
         operation,

@@ -46,7 +46,10 @@ pub fn load<A: Adapters>(context: &Context<'_, A>) -> Result<Loaded> {
             .hint("make one with `autoodoo init`, or name its directory with `-C DIR`"));
     };
     let site = parse::site(&bytes).map_err(|faults| parse::failure(parse::FILE_NAME, &faults))?;
-    let secrets = dir.secrets()?;
+    let mut secrets = dir.secrets()?;
+    if let Some(external) = &site.postgres.external {
+        super::external::read_secrets(&dir, external, &mut secrets)?;
+    }
     let Some(state) = dir.load_state()? else {
         return Err(Failure::failed(format!(
             "the site directory has lost its memory: {} does not exist",
@@ -124,7 +127,16 @@ impl Loaded {
             nginx_live: files::read_text_optional(&root.join(paths::NGINX_LIVE))?,
             odoo_confs: files::subdirectories_with(&root.join(dirs::ODOO), "odoo.conf")?,
             certificate: self.certificate_facts(context)?,
+            ssh_client: self.ssh_client(context)?,
         })
+    }
+
+    fn ssh_client<A: Adapters>(&self, context: &Context<'_, A>) -> Result<Option<String>> {
+        let external = self.site.postgres.external.as_ref();
+        if external.is_none_or(|external| external.ssh.is_none()) {
+            return Ok(None);
+        }
+        context.adapters.ssh().client().map(|client| Some(client.fingerprint))
     }
 
     fn certificate_facts<A: Adapters>(&self, context: &Context<'_, A>) -> Result<CertificateFacts> {

@@ -4,17 +4,30 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::external::place;
 use super::site::{Loaded, load};
+use super::sizing::{Chosen, report};
 use super::{Adapters, Context};
+use crate::cli::StatusArgs;
+use crate::engine::Engine;
 use crate::failure::Result;
 use crate::observed::{Container, EngineInfo, Health, Labelled, Observed, RunState};
-use crate::stack::names;
+use crate::plan::guard::data_volumes;
+use crate::site::Site;
 use crate::stack::spec::Role;
 use crate::state::Phase;
 use crate::ui::table::table;
 
 /// Services in the order in which a request passes them.
-const SERVICES: [Role; 5] = [Role::Front, Role::Nginx, Role::Odoo, Role::Cron, Role::Postgres];
+const SERVICES: [Role; 4] = [Role::Front, Role::Nginx, Role::Odoo, Role::Cron];
+
+/// What runs here for the database, if anything does.
+fn server(site: &Site) -> Option<Role> {
+    match &site.postgres.external {
+        None => Some(Role::Postgres),
+        Some(external) => external.ssh.as_ref().map(|_| Role::Tunnel),
+    }
+}
 
 #[derive(Debug, Serialize)]
 struct Status {
@@ -22,6 +35,12 @@ struct Status {
     url: String,
     phase: Phase,
     engine: EngineInfo,
+    /// Host and port of a PostgreSQL server elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external: Option<String>,
+    /// Data volumes that the site should have.
+    #[serde(skip)]
+    wanted_volumes: usize,
     /// Volumes with the site's data.
     volumes: Vec<String>,
     services: Vec<Line>,
@@ -41,26 +60,37 @@ struct Line {
     restarts: u64,
 }
 
-pub async fn cmd_status<A: Adapters>(context: &Context<'_, A>) -> Result<()> {
+pub async fn cmd_status<A: Adapters>(context: &Context<'_, A>, args: &StatusArgs) -> Result<()> {
     let loaded = load(context)?;
     let engine = loaded.engine(context).await?;
+    if args.sizing {
+        let chosen = Chosen::of(context, &loaded, engine.info().await?.kind);
+        return context.ui.result(&report(&loaded, chosen));
+    }
     let observed = loaded.observe(&engine).await?;
     context.ui.result(&status(&loaded, &observed))
 }
 
 fn status(loaded: &Loaded, observed: &Observed) -> Status {
     let (name, generation) = (&loaded.site.name, loaded.state.generation);
-    let volumes = [names::db_volume(name, generation), names::web_volume(name, generation)];
+    let external = loaded.site.postgres.external.as_ref();
+    let volumes = data_volumes(name, generation, external.is_some());
     Status {
         site: name.to_string(),
         url: loaded.site.url(),
         phase: loaded.state.phase,
         engine: observed.engine.clone(),
+        external: external.map(place),
+        wanted_volumes: volumes.len(),
         volumes: volumes
             .into_iter()
             .filter(|name| observed.volumes.iter().any(|volume| volume.name == *name))
             .collect(),
-        services: SERVICES.into_iter().flat_map(|role| lines(role, observed)).collect(),
+        services: SERVICES
+            .into_iter()
+            .chain(server(&loaded.site))
+            .flat_map(|role| lines(role, observed))
+            .collect(),
     }
 }
 
@@ -101,11 +131,17 @@ impl fmt::Display for Status {
         writeln!(f, "site    {} at {}", self.site, self.url)?;
         writeln!(f, "engine  {} {} at {}", self.engine.kind, self.engine.version, self.engine.endpoint)?;
         let data = match self.phase {
-            Phase::Ready if self.volumes.len() < 2 => "MISSING; see `autoodoo up`".to_owned(),
+            Phase::Ready if self.volumes.len() < self.wanted_volumes => {
+                "MISSING; see `autoodoo up`".to_owned()
+            }
             Phase::Ready => self.volumes.join(", "),
             phase => format!("none yet ({phase})"),
         };
-        writeln!(f, "data    {data}\n")?;
+        writeln!(f, "data    {data}")?;
+        if let Some(place) = &self.external {
+            writeln!(f, "        databases on the server at {place}, which is not ours")?;
+        }
+        writeln!(f)?;
         let rows: Vec<_> = self
             .services
             .iter()

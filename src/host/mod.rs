@@ -10,3 +10,4 @@ pub mod probe;
 pub mod random;
 pub mod secrets;
 pub mod site_dir;
+pub mod ssh;

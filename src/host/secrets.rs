@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use super::files;
 use super::random::{Random, password};
 use crate::failure::{Failure, Result};
+use crate::render::libpq::Certificates;
 use crate::render::odoo_conf::OdooSecrets;
 use crate::secret::Secret;
 
@@ -36,6 +37,9 @@ pub struct Secrets {
     pub database_password: Secret,
     /// At the mail server; its owner writes the file.
     pub smtp_password: Option<Secret>,
+    /// Of a PostgreSQL server elsewhere. They lie where the site file says, which
+    /// [`SiteDir`](super::site_dir::SiteDir) does not know: none until somebody reads them.
+    pub certificates: Certificates,
 }
 
 impl Secrets {
@@ -59,6 +63,7 @@ impl Secrets {
             master_password_hash: read(dir, MASTER_HASH)?,
             database_password: read(dir, DATABASE)?,
             smtp_password: if is_missing(dir, SMTP)? { None } else { Some(read(dir, SMTP)?) },
+            certificates: Certificates::default(),
         })
     }
 
@@ -69,6 +74,7 @@ impl Secrets {
             database_password: &self.database_password,
             master_password_hash: &self.master_password_hash,
             smtp_password: self.smtp_password.as_ref(),
+            certificates: &self.certificates,
         }
     }
 }

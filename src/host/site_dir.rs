@@ -78,6 +78,12 @@ impl SiteDir {
         self.secrets_dir().join("ca.key")
     }
 
+    /// The key with which the tunnel to PostgreSQL logs in.
+    #[must_use]
+    pub fn ssh_key(&self) -> PathBuf {
+        self.secrets_dir().join("ssh/id_ed25519")
+    }
+
     /// Makes what is missing of the secrets, as [`Secrets::ensure`] says.
     pub fn ensure_secrets(&self, random: &dyn Random) -> Result<()> {
         Secrets::ensure(&self.secrets_dir(), random)
@@ -118,8 +124,15 @@ impl SiteDir {
     /// Removes the half-written files that a killed run left. Only for the holder of the lock.
     pub fn sweep_temporary(&self) -> Result<()> {
         let (secrets, generated) = (self.secrets_dir(), self.root.join("generated"));
-        let fixed = [self.root.clone(), self.state_dir(), secrets.clone(), generated.join("postgres")];
-        let below = [secrets.join("tls"), generated.join("odoo"), generated.join("nginx")];
+        let fixed = [
+            self.root.clone(),
+            self.state_dir(),
+            secrets.clone(),
+            generated.join("postgres"),
+            generated.join("tunnel"),
+        ];
+        let below =
+            [secrets.join("tls"), generated.join("odoo"), generated.join("nginx"), generated.join("ssh")];
         for directory in fixed.into_iter().chain(files::subdirectories(&below)?) {
             files::sweep_temporary(&directory)?;
         }

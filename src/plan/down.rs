@@ -7,14 +7,23 @@ use crate::stack::{self};
 use crate::state::{Phase, State};
 
 /// From the outside in: first nobody is let in, last of all the database stops.
-const STOPPING_ORDER: [Role; 7] =
-    [Role::Helper, Role::Session, Role::Nginx, Role::Front, Role::Cron, Role::Odoo, Role::Postgres];
+const STOPPING_ORDER: [Role; 8] = [
+    Role::Helper,
+    Role::Session,
+    Role::Nginx,
+    Role::Front,
+    Role::Cron,
+    Role::Odoo,
+    Role::Tunnel,
+    Role::Postgres,
+];
 
 fn grace(role: Role) -> u32 {
     match role {
         Role::Postgres => stack::POSTGRES_GRACE,
         Role::Odoo | Role::Cron | Role::Session => stack::ODOO_GRACE,
         Role::Nginx => stack::NGINX_GRACE,
+        Role::Tunnel => stack::TUNNEL_GRACE,
         Role::Front | Role::Helper => stack::HOLDER_GRACE,
     }
 }
@@ -66,12 +75,14 @@ pub fn stop_for_restart(owner: &Owner, observed: &Observed, service: Option<Role
     let mut plan = Plan::default();
     let wanted = |role: Role| match service {
         None => role != Role::Front,
-        Some(Role::Postgres) => matches!(role, Role::Postgres | Role::Odoo | Role::Cron),
+        Some(server @ (Role::Postgres | Role::Tunnel)) => {
+            role == server || matches!(role, Role::Odoo | Role::Cron)
+        }
         Some(service) => role == service,
     };
-    let roles = STOPPING_ORDER.into_iter().filter(|role| {
-        wanted(*role) && matches!(role, Role::Nginx | Role::Front | Role::Cron | Role::Odoo | Role::Postgres)
-    });
+    let roles = STOPPING_ORDER
+        .into_iter()
+        .filter(|role| wanted(*role) && !matches!(role, Role::Helper | Role::Session));
     for role in roles {
         for container in ours(observed, owner, role).filter(|c| c.state != RunState::Exited) {
             let stop = Action::StopContainer { name: container.name.clone(), grace: grace(role) };

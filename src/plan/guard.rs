@@ -16,6 +16,7 @@ pub fn nothing_foreign(site: &Site, owner: &Owner, observed: &Observed) -> Resul
     let site = &site.name;
     let containers = [
         names::postgres(site),
+        names::tunnel(site),
         names::cron(site),
         names::front(site),
         names::nginx(site, Slot::A),
@@ -23,6 +24,8 @@ pub fn nothing_foreign(site: &Site, owner: &Owner, observed: &Observed) -> Resul
         names::helper(site, names::HELPER_CONF),
         names::helper(site, names::HELPER_INIT),
         names::helper(site, names::HELPER_NGINX_TEST),
+        names::helper(site, names::HELPER_PSQL),
+        names::helper(site, names::HELPER_TUNNEL),
     ];
     let containers: Vec<String> = containers.into_iter().chain(odoos).collect();
     let strangers =
@@ -93,10 +96,18 @@ fn is_site_volume(name: &str, site: &SiteName) -> bool {
 pub fn same_data(site: &Site, state: &State) -> Result<()> {
     let Some(made) = &state.made else { return Ok(()) };
     let now = Made::from_site(site);
+    let place = |made: &Made| if made.external { "on a server elsewhere" } else { "in a container" };
+    // Elsewhere the major is the server's own matter: the check of the server compares it.
+    let major = |made: &Made| if made.external { String::new() } else { made.postgres_major.to_string() };
     let differences = [
-        ("name", made.site.clone(), now.site),
-        ("database", made.database.clone(), now.database),
-        ("PostgreSQL major", made.postgres_major.to_string(), now.postgres_major.to_string()),
+        ("name", made.site.clone(), now.site.clone()),
+        ("database", made.database.clone(), now.database.clone()),
+        ("PostgreSQL", place(made).to_owned(), place(&now).to_owned()),
+        (
+            "PostgreSQL major",
+            major(made),
+            if made.external == now.external { major(&now) } else { major(made) },
+        ),
         ("Odoo release", made.odoo_release.to_string(), now.odoo_release.to_string()),
     ];
     let differences: Vec<String> = differences
@@ -128,12 +139,14 @@ pub fn right_engine(owner: &Owner, state: &State, observed: &Observed) -> Result
 
 /// Refuses when what the site directory remembers and the volumes on the engine do not agree:
 /// an empty Odoo in place of a lost one would be backed up until the good backups are gone.
-pub fn data_as_remembered(site: &SiteName, owner: &Owner, state: &State, observed: &Observed) -> Result<()> {
+pub fn data_as_remembered(site: &Site, owner: &Owner, state: &State, observed: &Observed) -> Result<()> {
+    let external = site.postgres.external.is_some();
+    let site = &site.name;
     if state.phase == Phase::Removing {
         return Err(Failure::failed("the removal of this site's data was begun and not finished")
             .hint(format!("finish it with `autoodoo down --volumes --confirm {site}`")));
     }
-    let wanted = [names::db_volume(site, state.generation), names::web_volume(site, state.generation)];
+    let wanted = data_volumes(site, state.generation, external);
     let missing: Vec<_> =
         wanted.iter().filter(|name| !observed.volumes.iter().any(|v| v.name == **name)).collect();
     if state.phase == Phase::Ready && !missing.is_empty() {
@@ -157,6 +170,13 @@ pub fn data_as_remembered(site: &SiteName, owner: &Owner, state: &State, observe
         }
     }
     Ok(())
+}
+
+/// The volumes with the site's data. A server elsewhere keeps the databases itself.
+#[must_use]
+pub fn data_volumes(site: &SiteName, generation: u32, external: bool) -> Vec<String> {
+    let db = (!external).then(|| names::db_volume(site, generation));
+    db.into_iter().chain([names::web_volume(site, generation)]).collect()
 }
 
 fn wanted_role(volume: &crate::observed::Volume) -> bool {

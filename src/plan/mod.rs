@@ -4,6 +4,7 @@
 pub mod down;
 pub mod guard;
 pub mod matching;
+pub mod server;
 pub mod up;
 
 use std::fmt;
@@ -15,8 +16,11 @@ use serde::Serialize;
 use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login};
 use crate::render::odoo_conf::OdooConf;
 use crate::site::release::Release;
+use crate::site::{External, Ssh};
+use crate::stack::collation::Collation;
 use crate::stack::spec::{ContainerSpec, NetworkSpec, VolumeSpec};
 use crate::state::{Made, Phase};
+use server::ServerCheck;
 
 /// One thing to do. Everything is decided: names, addresses, texts, deadlines in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -81,6 +85,29 @@ pub enum Action {
         seconds: u32,
         system_identifier: Option<String>,
     },
+    /// Makes what the ssh tunnel reads: its key, once; the host's key, if it is the pinned one; a
+    /// copy of this host's ssh client.
+    PrepareTunnel(Box<TunnelFiles>),
+    /// Until the server behind the tunnel answers.
+    AwaitTunnel {
+        container: String,
+        external: Box<External>,
+        seconds: u32,
+    },
+    /// Asks a server elsewhere everything that could stand in the way, and changes nothing in it.
+    CheckServer(Box<ServerCheck>),
+    /// Makes an empty database of a server elsewhere the site's; what an interrupted run left in it
+    /// goes first.
+    ClaimDatabase {
+        check: Box<ServerCheck>,
+        database: DbName,
+    },
+    /// Marks it: from now on nobody begins it again.
+    CompleteDatabase {
+        container: String,
+        database: DbName,
+        site_id: String,
+    },
     PrepareRole {
         container: String,
     },
@@ -89,6 +116,7 @@ pub enum Action {
     CreateDatabase {
         container: String,
         name: String,
+        collation: Collation,
         becomes: DbName,
     },
     InstallBase {
@@ -155,6 +183,18 @@ pub enum Action {
         keep: Vec<String>,
         certificate: String,
     },
+}
+
+/// What the tunnel's files are made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TunnelFiles {
+    pub ssh: Ssh,
+    /// The fingerprint of this host's ssh client.
+    pub client: String,
+    /// Says whose key it is.
+    pub comment: String,
+    /// A container as root in the tunnel's image that gives the files to its user.
+    pub helper: ContainerSpec,
 }
 
 /// Odoo's first user, without the password.
@@ -233,6 +273,14 @@ impl Plan {
     }
 }
 
+impl Action {
+    /// Whether it asks something new if it works, while what served before still serves.
+    #[must_use]
+    pub fn is_health_gate(&self) -> bool {
+        matches!(self, Action::AwaitOdoo { .. } | Action::AwaitNginx { .. })
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, step) in (1..).zip(&self.steps) {
@@ -277,8 +325,23 @@ impl fmt::Display for Action {
             A::StopContainer { name, .. } => write!(f, "stop {name}"),
             A::RetireContainer { name, .. } => write!(f, "stop and remove container {name}"),
             A::AwaitPostgres { container, .. } => write!(f, "wait for PostgreSQL in {container}"),
+            A::PrepareTunnel(files) => {
+                write!(
+                    f,
+                    "prepare the ssh tunnel's key, the pinned host key of {} and the client",
+                    files.ssh.host
+                )
+            }
+            A::AwaitTunnel { container, .. } => write!(f, "wait for PostgreSQL behind {container}"),
+            A::CheckServer(check) => {
+                write!(f, "ask PostgreSQL at {}:{} whether it fits", check.external.host, check.external.port)
+            }
+            A::ClaimDatabase { database, .. } => write!(f, "claim the empty database {database}"),
+            A::CompleteDatabase { database, .. } => write!(f, "mark database {database} as complete"),
             A::PrepareRole { .. } => write!(f, "prepare PostgreSQL role odoo"),
-            A::CreateDatabase { name, .. } => write!(f, "create database {name}"),
+            A::CreateDatabase { name, collation, .. } => {
+                write!(f, "create database {name}, sorted by {collation}")
+            }
             A::InstallBase { database, .. } => write!(f, "install Odoo's base modules in {database}"),
             A::SetFirstUser { user, .. } => {
                 write!(f, "set the first user {} with a random password", user.login)

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::stack::server::Server;
 use crate::stack::spec::{
     Attachment, ContainerSpec, Healthcheck, LABEL_SITE, LogRotation, Mount, MountSource, Restart,
 };
@@ -16,7 +17,7 @@ use crate::stack::{OdooServer, Stack};
 
 const HEAD: &str = "\
 # Written by `autoodoo export compose`. Start it with `docker compose -f FILE up -d` after
-# `autoodoo down`; both at once would want the same data, and PostgreSQL refuses the second.
+# `autoodoo down`; both at once would want the same data.
 ";
 
 #[derive(Serialize)]
@@ -137,28 +138,32 @@ pub fn compose(stack: &Stack, root: &Path) -> Result<String, serde_yaml::ser::Er
         }],
     };
     let odoos: Vec<String> = stack.odoos.iter().map(service_name).collect();
+    // The service through which Odoo reaches its database, if any runs here.
+    let server = match &stack.server {
+        Server::Own(own) => Some(("postgres", &own.container)),
+        Server::External(tunnel) => tunnel.as_deref().map(|tunnel| ("tunnel", tunnel)),
+    };
+    let database: Vec<&'static str> = server.iter().map(|(name, _)| *name).collect();
     let mut services: BTreeMap<String, Service> = [
-        ("postgres", service(&stack.postgres, &[])),
-        ("cron", service(&stack.cron.spec, &["postgres"])),
+        ("cron", service(&stack.cron.spec, &database)),
         ("front", service(&stack.front, &[])),
         ("nginx", service(&stack.nginx, &["front"])),
     ]
     .map(|(name, service)| (name.to_owned(), service))
     .into();
     for odoo in &stack.odoos {
-        services.insert(service_name(odoo), service(&odoo.container.spec, &["postgres"]));
+        services.insert(service_name(odoo), service(&odoo.container.spec, &database));
     }
+    services.extend(server.map(|(name, spec)| (name.to_owned(), service(spec, &[]))));
     if let Some(nginx) = services.get_mut("nginx") {
         nginx.depends_on.extend(odoos);
     }
-    let volumes =
-        [&stack.db_volume, &stack.web_volume, &stack.socket_volume, &stack.tmp_volume, &stack.cache_volume];
     let file = File {
         name: stack.network.labels.get(LABEL_SITE).unwrap_or(&stack.network.name),
         services,
         networks: [("site", Network { name: &stack.network.name, ipam })].into(),
-        volumes: volumes
-            .into_iter()
+        volumes: stack
+            .volumes()
             .map(|volume| (volume.name.as_str(), Volume { name: &volume.name, external: true }))
             .collect(),
     };
@@ -257,11 +262,12 @@ fn volume(mount: &Mount, root: &Path) -> ServiceVolume {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::render::libpq::Certificates;
     use crate::render::odoo_conf::OdooSecrets;
     use crate::secret::Secret;
     use crate::site::parse;
     use crate::stack::names::Slot;
-    use crate::stack::sizing::{Capacity, size};
+    use crate::stack::sizing::{Capacity, Demand, size};
     use crate::stack::spec::{Owner, Subnet};
     use crate::stack::{Choice, Inputs, Place, stack};
 
@@ -274,11 +280,15 @@ mod tests {
               postgres: {image: 'docker.io/library/postgres:17'}\nnginx: {image: 'docker.io/library/nginx:stable'}\n",
         )
         .unwrap();
-        let sizing = size(Capacity { cpus: 2, memory_bytes: 4 << 30 }, site.users);
+        let sizing = size(Capacity { cpus: 2, memory_bytes: 4 << 30, rotational: false }, Demand::of(&site));
         let owner = Owner { site: site.name.to_string(), site_id: "id1".into() };
         let (password, hash) = (Secret::new("the-password"), Secret::new("the-hash"));
-        let secrets =
-            OdooSecrets { database_password: &password, master_password_hash: &hash, smtp_password: None };
+        let secrets = OdooSecrets {
+            database_password: &password,
+            master_password_hash: &hash,
+            smtp_password: None,
+            certificates: &Certificates::default(),
+        };
         let inputs = Inputs { site: &site, owner: &owner, sizing: &sizing, secrets: &secrets };
         let choice = Choice {
             subnet: Subnet::around([10, 213, 7, 0].into()),
@@ -288,6 +298,7 @@ mod tests {
             certificate: "local-1".into(),
             certificate_trusted: false,
             static_version: "1".into(),
+            ssh_client: String::new(),
         };
         compose(&stack(&inputs, &choice), Path::new(root)).unwrap()
     }

@@ -9,11 +9,12 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::name::DbName;
+use crate::render::libpq::{Certificates, Endpoint};
 use crate::secret::Secret;
 use crate::site::release::Release;
 use crate::site::value::{OptionKey, OptionValue};
 use crate::site::{Smtp, SmtpEncryption};
-use crate::stack::sizing::Sizing;
+use crate::stack::sizing::OdooSizes;
 
 /// Where the socket directory is mounted in both containers.
 pub const SOCKET_DIRECTORY: &str = "/var/run/postgresql";
@@ -42,9 +43,10 @@ pub enum Purpose {
 pub struct OdooConf {
     pub release: Release,
     pub purpose: Purpose,
+    pub endpoint: Endpoint,
     /// One, but for scheduled actions, which serve all.
     pub databases: Vec<DbName>,
-    pub sizing: Sizing,
+    pub sizing: OdooSizes,
     /// Odoo's database manager may be shown.
     pub list_databases: bool,
     pub smtp: Option<Smtp>,
@@ -59,6 +61,8 @@ pub struct OdooSecrets<'a> {
     pub master_password_hash: &'a Secret,
     /// At the mail server.
     pub smtp_password: Option<&'a Secret>,
+    /// They lie beside odoo.conf, which cannot name them.
+    pub certificates: &'a Certificates,
 }
 
 /// The file's text. It holds secrets: it may only go to a file of mode 0400 or 0600.
@@ -91,7 +95,7 @@ fn options(conf: &OdooConf, secrets: &OdooSecrets<'_>) -> Vec<(&'static str, Str
     options.extend(database(conf, secrets));
     options.extend(server(conf));
     if conf.purpose != Purpose::Command {
-        options.extend(limits(&conf.sizing));
+        options.extend(limits(&conf.sizing, conf.release));
     }
     if let Some(smtp) = &conf.smtp {
         options.extend(mail(smtp, conf.release, secrets.smtp_password));
@@ -99,19 +103,22 @@ fn options(conf: &OdooConf, secrets: &OdooSecrets<'_>) -> Vec<(&'static str, Str
     options
 }
 
-fn database(conf: &OdooConf, secrets: &OdooSecrets<'_>) -> [(&'static str, String); 7] {
+fn database(conf: &OdooConf, secrets: &OdooSecrets<'_>) -> Vec<(&'static str, String)> {
     let databases: Vec<&str> = conf.databases.iter().map(DbName::as_str).collect();
-    [
-        ("db_host", SOCKET_DIRECTORY.to_owned()),
-        ("db_port", "5432".to_owned()),
-        ("db_user", DATABASE_ROLE.to_owned()),
+    let endpoint = &conf.endpoint;
+    let mut options = vec![
+        ("db_host", endpoint.host.clone()),
+        ("db_port", endpoint.port.to_string()),
+        ("db_user", endpoint.user.clone()),
         ("db_password", secrets.database_password.expose().to_owned()),
         // Always db_name, never dbfilter: with dbfilter Odoo lists only databases that its role
         // owns, and without db_name no scheduled action runs.
         ("db_name", databases.join(",")),
         ("db_maxconn", conf.sizing.db_maxconn.to_string()),
         ("list_db", python_bool(conf.list_databases)),
-    ]
+    ];
+    options.extend(endpoint.sslmode.map(|mode| ("db_sslmode", mode.word().to_owned())));
+    options
 }
 
 fn server(conf: &OdooConf) -> Vec<(&'static str, String)> {
@@ -156,14 +163,25 @@ fn mail(smtp: &Smtp, release: Release, password: Option<&Secret>) -> Vec<(&'stat
     options
 }
 
-fn limits(sizing: &Sizing) -> [(&'static str, String); 5] {
-    [
-        ("limit_memory_soft", sizing.limit_memory_soft.to_string()),
-        ("limit_memory_hard", sizing.limit_memory_hard.to_string()),
-        ("limit_request", sizing.limit_request.to_string()),
-        ("limit_time_cpu", sizing.limit_time_cpu.to_string()),
-        ("limit_time_real", sizing.limit_time_real.to_string()),
-    ]
+/// Sizes of the multi-process server. 17 lets the evented process have connections of its own
+/// number, 18 memory.
+fn limits(sizing: &OdooSizes, release: Release) -> Vec<(&'static str, String)> {
+    let mut limits = vec![
+        ("limit_memory_soft", sizing.limit_memory_soft),
+        ("limit_memory_hard", sizing.limit_memory_hard),
+        ("limit_request", sizing.limit_request.into()),
+        ("limit_time_cpu", sizing.limit_time_cpu.into()),
+        ("limit_time_real", sizing.limit_time_real.into()),
+        ("limit_time_real_cron", sizing.limit_time_real_cron.into()),
+    ];
+    if release.number() >= 17 {
+        limits.push(("db_maxconn_gevent", sizing.db_maxconn_gevent.into()));
+    }
+    if release.number() >= 18 {
+        limits.push(("limit_memory_soft_gevent", sizing.limit_memory_soft_gevent));
+        limits.push(("limit_memory_hard_gevent", sizing.limit_memory_hard_gevent));
+    }
+    limits.into_iter().map(|(key, value)| (key, value.to_string())).collect()
 }
 
 fn python_bool(value: bool) -> String {
@@ -173,7 +191,7 @@ fn python_bool(value: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stack::sizing::{Capacity, size};
+    use crate::stack::sizing::{Capacity, Demand, size};
 
     fn rendered(release: u32, purpose: Purpose) -> String {
         text(&conf(release, purpose))
@@ -183,8 +201,13 @@ mod tests {
         OdooConf {
             release: Release::new(release).unwrap(),
             purpose,
+            endpoint: Endpoint::of(&crate::site::parse::site("name: acme\ndomain: a.b").unwrap().postgres),
             databases: vec!["acme".parse().unwrap()],
-            sizing: size(Capacity { cpus: 4, memory_bytes: 8 << 30 }, 60),
+            sizing: size(
+                Capacity { cpus: 4, memory_bytes: 8 << 30, rotational: false },
+                Demand { users: 60, databases: 1, external_postgres: false },
+            )
+            .odoo,
             list_databases: false,
             smtp: None,
             options: BTreeMap::new(),
@@ -197,6 +220,7 @@ mod tests {
             database_password: &password,
             master_password_hash: &hash,
             smtp_password: Some(&password),
+            certificates: &Certificates::default(),
         };
         odoo_conf(conf, &secrets).expose().to_owned()
     }

@@ -5,8 +5,8 @@ use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login, Port, SiteNa
 use crate::site::release::Release;
 use crate::site::rules::Rules;
 use crate::site::value::{
-    Address, Cidr, Cpus, FilePath, Flag, HeaderName, HostName, MailAddress, Memory, OptionKey, OptionValue,
-    PostgresMajor, RoleName, SmtpUser, SslMode, SystemUser, TlsMode, UploadLimit, Users,
+    Address, Cidr, Cpus, FilePath, Flag, HeaderName, HostKey, HostName, MailAddress, Memory, OptionKey,
+    OptionValue, PostgresMajor, RoleName, SmtpUser, SslMode, SystemUser, TlsMode, UploadLimit, Users,
 };
 use crate::site::{Site, SmtpEncryption};
 
@@ -161,6 +161,7 @@ pub struct ExternalDraft {
     pub ssh_host: Given<HostName>,
     pub ssh_port: Given<Port>,
     pub ssh_user: Given<SystemUser>,
+    pub ssh_host_key: Given<HostKey>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -20,7 +20,8 @@ use serde::Serialize;
 use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login, Port, SiteName};
 use release::Release;
 use value::{
-    Cidr, HeaderName, HostName, MailAddress, OptionKey, OptionValue, RoleName, SmtpUser, SslMode, SystemUser,
+    Cidr, HeaderName, HostKey, HostName, MailAddress, OptionKey, OptionValue, RoleName, SmtpUser, SslMode,
+    SystemUser,
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -169,6 +170,9 @@ pub struct Ssh {
     pub host: HostName,
     pub port: Port,
     pub user: SystemUser,
+    /// The fingerprint of the key by which that host is known. Without it `up` goes no further than
+    /// telling which keys the host shows.
+    pub host_key: Option<HostKey>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

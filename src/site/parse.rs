@@ -41,7 +41,7 @@ const ODOO_KEYS: &[&str] = &["image", "release", "admin_login", "language", "cou
 const SMTP_KEYS: &[&str] = &["host", "port", "encryption", "user", "from", "from_filter"];
 const POSTGRES_KEYS: &[&str] =
     &["image", "major", "host", "port", "user", "sslmode", "ssl_root_cert", "ssl_cert", "ssl_key", "ssh"];
-const SSH_KEYS: &[&str] = &["host", "port", "user"];
+const SSH_KEYS: &[&str] = &["host", "port", "user", "host_key"];
 const NGINX_KEYS: &[&str] = &["image", "upload_limit", "hsts_subdomains"];
 const MANAGER_KEYS: &[&str] = &["allow", "selector"];
 const PROXY_KEYS: &[&str] = &["trusted", "header"];
@@ -178,6 +178,7 @@ fn postgres(decoder: &mut Decoder, root: &Section, draft: &mut Draft) {
         ssh_host: decoder.value(&ssh, "host"),
         ssh_port: decoder.value(&ssh, "port"),
         ssh_user: decoder.value(&ssh, "user"),
+        ssh_host_key: decoder.value(&ssh, "host_key"),
     };
 }
 
@@ -340,7 +341,7 @@ zebra: 1
         assert!(failure.hints[0].contains("nothing was changed"));
     }
 
-    const FAULTY_LINES: [&str; 48] = [
+    const FAULTY_LINES: [&str; 49] = [
         "database: postgres",
         "users: 0",
         "users: '5x'",
@@ -385,6 +386,7 @@ zebra: 1
         "postgres: { sslmode: require }",
         "postgres: { host: db, sslmode: verify-full }",
         "postgres: { host: db, ssl_cert: c.pem, ssh: { port: 22 } }",
+        "postgres: { host: db, ssh: { host: h, user: u, host_key: 'MD5:00:11' } }",
         "postgres: { host: db, sslmode: require, ssh: { host: h, user: u } }",
         "nginx: { upload_limit: 0M, hsts_subdomains: yes }",
         "database_manager: { allow: [192.0.2.1/24, x], selector: all }",

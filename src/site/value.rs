@@ -311,6 +311,16 @@ text_value!(
     "expected the name of a user, such as `tunnel`"
 );
 text_value!(
+    /// The fingerprint of an ssh server's host key, as `ssh-keygen -l` prints it: SHA-256 in base64
+    /// without padding.
+    HostKey,
+    |text| text
+        .strip_prefix("SHA256:")
+        .is_some_and(|digest| digest.len() == 43 && made_of(digest, "+/")),
+    "expected the fingerprint of a host key as `ssh-keygen -l` prints it, such as \
+     `SHA256:` and 43 characters"
+);
+text_value!(
     /// The user that a mail server knows. No spaces: old images cut values at them.
     SmtpUser,
     |text| made_of(text, "_-.@+=!#$&*/~"),

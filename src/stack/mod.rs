@@ -1,8 +1,10 @@
 //! From a [`Site`] to the volumes, networks, containers and files it needs.
 
+pub mod collation;
 pub mod fingerprint;
 pub mod hardening;
 pub mod names;
+pub mod server;
 pub mod sizing;
 pub mod spec;
 
@@ -12,6 +14,7 @@ use std::path::PathBuf;
 
 use fingerprint::fingerprint;
 use names::Slot;
+use server::{OwnServer, Server};
 use sizing::Sizing;
 use spec::{
     Attachment, ContainerSpec, LABEL_CONFIG, LABEL_ROLE, LABEL_SITE, LABEL_SITE_ID, Mount, MountSource,
@@ -19,17 +22,18 @@ use spec::{
 };
 
 use crate::name::{DbName, ImageRef, Port, SiteName};
-use crate::render::nginx_conf::{
-    CACHE_MOUNT, CONFIG_MOUNT, DATA_MOUNT, Host, Hsts, NginxConf, NginxSizing, TLS_MOUNT,
-};
+use crate::render::libpq::{self, Endpoint};
+use crate::render::nginx_conf::{CACHE_MOUNT, CONFIG_MOUNT, DATA_MOUNT, Host, Hsts, NginxConf, TLS_MOUNT};
 use crate::render::odoo_conf::{OdooConf, OdooSecrets, Purpose, SOCKET_MOUNT, odoo_conf};
 use crate::render::pg_hba::PG_HBA;
+use crate::render::postgresql_conf::{settings, words};
 use crate::site::{Database, Site};
 
 /// Seconds that a stopping container gets. PostgreSQL writes a checkpoint; Odoo ends its requests.
 pub const POSTGRES_GRACE: u32 = 120;
 pub const ODOO_GRACE: u32 = 60;
 pub const NGINX_GRACE: u32 = 30;
+pub const TUNNEL_GRACE: u32 = 2;
 pub const HOLDER_GRACE: u32 = 1;
 
 /// Directories of the site directory that containers see, relative to it.
@@ -39,6 +43,10 @@ pub mod dirs {
     pub const TLS: &str = "secrets/tls";
     /// One subdirectory a configuration of Odoo, named by fingerprint.
     pub const ODOO: &str = "generated/odoo";
+    /// The host's ssh client with its libraries, one subdirectory a fingerprint.
+    pub const SSH_CLIENT: &str = "generated/ssh";
+    /// The tunnel's key and the host key that it trusts.
+    pub const TUNNEL: &str = "generated/tunnel";
 }
 
 /// Files of the site directory, relative to it.
@@ -50,7 +58,6 @@ pub mod files {
 
 const POSTGRES_MOUNT: &str = "/etc/autoodoo/postgres";
 const ODOO_CONF_MOUNT: &str = "/etc/odoo";
-const SHM_BYTES: u64 = 256 * 1024 * 1024;
 /// Files that a process may have open. Set by the shell before the server starts and not by the engine:
 /// an engine that may not raise its own limit so far would refuse to start the container.
 const LIMIT_FILES: &str = "ulimit -n 16384 2>/dev/null;";
@@ -74,6 +81,8 @@ pub struct Choice {
     /// Another one for each change of Odoo's image: what nginx keeps of one's static files is never
     /// sent for the other's.
     pub static_version: String,
+    /// The fingerprint of the host's ssh client; empty for a site that needs none.
+    pub ssh_client: String,
 }
 
 /// Where the Odoo of a database stands.
@@ -133,13 +142,13 @@ pub struct OdooServer {
 pub struct Stack {
     pub site: SiteName,
     pub network: NetworkSpec,
-    pub db_volume: VolumeSpec,
+    pub server: Server,
     pub web_volume: VolumeSpec,
-    pub socket_volume: VolumeSpec,
+    /// None when Odoo reaches its server through the network.
+    pub socket_volume: Option<VolumeSpec>,
     pub tmp_volume: VolumeSpec,
     /// Of the nginx slot in use.
     pub cache_volume: VolumeSpec,
-    pub postgres: ContainerSpec,
     /// One a database.
     pub odoos: Vec<OdooServer>,
     /// Scheduled actions of every database.
@@ -150,6 +159,15 @@ pub struct Stack {
     pub nginx: ContainerSpec,
     pub nginx_test: ContainerSpec,
     pub nginx_conf: NginxConf,
+}
+
+impl Stack {
+    /// Data first.
+    pub fn volumes(&self) -> impl Iterator<Item = &VolumeSpec> {
+        let db = self.server.own().map(|own| &own.volume);
+        let scratch = [&self.tmp_volume, &self.cache_volume];
+        db.into_iter().chain([&self.web_volume]).chain(&self.socket_volume).chain(scratch)
+    }
 }
 
 /// Last octets of the fixed addresses. They are fixed so that a reboot, in whatever order the
@@ -188,12 +206,21 @@ pub fn stack(inputs: &Inputs<'_>, choice: &Choice) -> Stack {
             labels: labels(inputs.owner, "network"),
             subnet: choice.subnet,
         },
-        db_volume: volume(names::db_volume(&site.name, choice.generation), "db"),
+        server: match &site.postgres.external {
+            None => Server::Own(Box::new(OwnServer {
+                container: postgres(inputs, choice),
+                volume: volume(names::db_volume(&site.name, choice.generation), "db"),
+            })),
+            Some(external) => Server::External(
+                external.ssh.as_ref().map(|ssh| Box::new(server::tunnel(inputs, choice, external, ssh))),
+            ),
+        },
         web_volume: volume(names::web_volume(&site.name, choice.generation), "web"),
-        socket_volume: volume(names::socket_volume(&site.name), "socket"),
+        socket_volume: Endpoint::of(&site.postgres)
+            .is_socket()
+            .then(|| volume(names::socket_volume(&site.name), "socket")),
         tmp_volume: volume(names::tmp_volume(&site.name), "tmp"),
         cache_volume: volume(names::cache_volume(&site.name, choice.nginx_slot), "cache"),
-        postgres: postgres(inputs, choice),
         odoos: choice.odoos.iter().map(|place| odoo_server(inputs, choice, place)).collect(),
         cron: cron(inputs, choice),
         command: command(inputs, choice),
@@ -217,7 +244,7 @@ fn conf_of_nginx(inputs: &Inputs<'_>, choice: &Choice) -> NginxConf {
         upload_limit_mib: site.nginx.upload_limit_mib,
         manager: site.manager.clone(),
         proxy: site.proxy.clone(),
-        sizing: NginxSizing::default(),
+        sizing: inputs.sizing.nginx,
     }
 }
 
@@ -313,15 +340,11 @@ fn postgres(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
          export POSTGRES_PASSWORD=\"$(head -c 32 /dev/urandom | base64)\"; \
          exec docker-entrypoint.sh \"$@\""
     );
-    let settings = [
-        "listen_addresses=".to_owned(),
-        format!("hba_file={POSTGRES_MOUNT}/pg_hba.conf"),
-        "password_encryption=scram-sha-256".to_owned(),
-        format!("max_connections={}", inputs.sizing.max_connections),
-        format!("shared_buffers={}MB", inputs.sizing.shared_buffers_mib),
-    ];
+    let hba_file = format!("hba_file={POSTGRES_MOUNT}/pg_hba.conf");
+    let fixed = ["listen_addresses=", &hba_file, "password_encryption=scram-sha-256"];
     let mut command = vec!["postgres".to_owned()];
-    command.extend(settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]));
+    command.extend(fixed.into_iter().flat_map(|setting| ["-c".to_owned(), setting.to_owned()]));
+    command.extend(words(&settings(&inputs.sizing.postgres, site.postgres.major)));
     let env = [("POSTGRES_INITDB_ARGS", "--data-checksums --encoding=UTF8")];
     let spec = ContainerSpec {
         entrypoint: ["sh", "-c", &guard, "sh"].map(str::to_owned).to_vec(),
@@ -333,10 +356,11 @@ fn postgres(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
             read_only_directory(dirs::POSTGRES, POSTGRES_MOUNT),
         ],
         stop_grace: POSTGRES_GRACE,
-        shm_bytes: Some(SHM_BYTES),
+        shm_bytes: Some(inputs.sizing.postgres.shm_bytes),
+        memory_bytes: Some(inputs.sizing.memory.postgres.limit_bytes),
         ..plain(inputs, Role::Postgres, names::postgres(&site.name), &site.postgres.image)
     };
-    sealed(hardening::postgres(spec, inputs.sizing.max_connections), &[PG_HBA])
+    sealed(hardening::postgres(spec, inputs.sizing.postgres.max_connections), &[PG_HBA])
 }
 
 /// Starts Odoo once PostgreSQL accepts connections. The image's own entrypoint would wait too, but up
@@ -344,9 +368,15 @@ fn postgres(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
 /// and while it waits it ignores the signal to stop.
 ///
 /// /tmp outlives the container: what nobody has written to for days is removed at the start.
-const START_ODOO: &str = "trap 'exit 143' TERM INT; find /tmp -xdev -mindepth 1 -mtime +2 -delete 2>/dev/null; \
-     until pg_isready --quiet --host=/var/run/postgresql; do sleep 0.2; done; \
-     exec odoo \"$@\"";
+fn start_odoo(endpoint: &Endpoint) -> String {
+    let Endpoint { host, port, .. } = endpoint;
+    format!(
+        "{LIMIT_FILES} trap 'exit 143' TERM INT; \
+         find /tmp -xdev -mindepth 1 -mtime +2 -delete 2>/dev/null; \
+         until pg_isready --quiet --host={host} --port={port}; do sleep 0.2; done; \
+         exec odoo \"$@\""
+    )
+}
 
 /// The Odoo of one database; the choice's own places do not count.
 #[must_use]
@@ -375,8 +405,9 @@ fn conf(inputs: &Inputs<'_>, purpose: Purpose, databases: Vec<DbName>) -> OdooCo
     OdooConf {
         release: site.odoo.release,
         purpose,
+        endpoint: Endpoint::of(&site.postgres),
         databases,
-        sizing: inputs.sizing.clone(),
+        sizing: inputs.sizing.odoo.clone(),
         list_databases: site.manager.is_open(),
         smtp: site.smtp.clone(),
         options: site.odoo.options.clone(),
@@ -394,19 +425,32 @@ fn odoo(
     address: Option<Ipv4Addr>,
 ) -> OdooContainer {
     let site = inputs.site;
+    let endpoint = &conf.endpoint;
+    let certificates = inputs.secrets.certificates;
+    let socket = endpoint.is_socket().then(|| names::socket_volume(&site.name));
     let mut spec = ContainerSpec {
-        entrypoint: ["sh", "-c", &format!("{LIMIT_FILES} {START_ODOO}"), "odoo"].map(str::to_owned).to_vec(),
-        mounts: vec![
+        entrypoint: ["sh", "-c", &start_odoo(endpoint), "odoo"].map(str::to_owned).to_vec(),
+        env: libpq::environment(endpoint, certificates, ODOO_CONF_MOUNT),
+        mounts: [
             volume_mount(names::web_volume(&site.name, choice.generation), "/var/lib/odoo"),
-            volume_mount(names::socket_volume(&site.name), SOCKET_MOUNT),
             volume_mount(names::tmp_volume(&site.name), "/tmp"),
-        ],
+        ]
+        .into_iter()
+        .chain(socket.map(|name| volume_mount(name, SOCKET_MOUNT)))
+        .collect(),
         attachment: Attachment::Network { name: names::network(&site.name), address },
         stop_grace: ODOO_GRACE,
+        memory_bytes: Some(match conf.purpose {
+            Purpose::Http | Purpose::Command => inputs.sizing.memory.odoo.limit_bytes,
+            Purpose::Cron => inputs.sizing.memory.cron.limit_bytes,
+        }),
         ..plain(inputs, role, name, &site.odoo.image)
     };
     spec = hardening::odoo(spec, conf.purpose, site.odoo.release);
-    spec = sealed(spec, &[odoo_conf(&conf, inputs.secrets).expose()]);
+    let conf_text = odoo_conf(&conf, inputs.secrets);
+    let certificates = certificates.files().into_iter().map(|(_, text)| text);
+    let files: Vec<&str> = std::iter::once(conf_text.expose()).chain(certificates).collect();
+    spec = sealed(spec, &files);
     let conf_directory = PathBuf::from(dirs::ODOO).join(&spec.labels[LABEL_CONFIG]);
     spec.mounts.push(read_only_directory(conf_directory.clone(), ODOO_CONF_MOUNT));
     OdooContainer { spec, conf, conf_directory }
@@ -481,12 +525,13 @@ fn nginx_with(inputs: &Inputs<'_>, choice: &Choice, name: String, role: Role, wh
         ],
         attachment: Attachment::Container(names::front(&site.name)),
         stop_grace: NGINX_GRACE,
+        memory_bytes: Some(inputs.sizing.memory.nginx.limit_bytes),
         ..plain(inputs, role, name, &site.nginx.image)
     }
 }
 
-/// The container in which the first database is made: Odoo's image with the web volume and the
-/// socket, without a network, waiting for commands.
+/// The container in which a database is made: Odoo's image with the web volume, waiting for
+/// commands; without a network unless the server is reached through it.
 #[must_use]
 pub fn database_maker(inputs: &Inputs<'_>, command: &OdooContainer) -> ContainerSpec {
     ContainerSpec {
@@ -494,7 +539,11 @@ pub fn database_maker(inputs: &Inputs<'_>, command: &OdooContainer) -> Container
         role: Role::Helper,
         labels: labels(inputs.owner, Role::Helper.word()),
         entrypoint: HOLD.map(str::to_owned).to_vec(),
-        attachment: Attachment::None,
+        attachment: if command.conf.endpoint.is_socket() {
+            Attachment::None
+        } else {
+            command.spec.attachment.clone()
+        },
         restart: Restart::No,
         stop_signal: Some("SIGKILL".to_owned()),
         stop_grace: HOLDER_GRACE,

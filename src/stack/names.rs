@@ -80,6 +80,12 @@ pub fn odoo(site: &SiteName, further: Option<&DbName>, slot: Slot) -> String {
     }
 }
 
+/// The ssh tunnel to a PostgreSQL server elsewhere.
+#[must_use]
+pub fn tunnel(site: &SiteName) -> String {
+    format!("{site}-tunnel")
+}
+
 #[must_use]
 pub fn cron(site: &SiteName) -> String {
     format!("{site}-cron")
@@ -98,6 +104,8 @@ pub fn nginx(site: &SiteName, slot: Slot) -> String {
 /// Purposes of helpers.
 pub const HELPER_CONF: &str = "conf";
 pub const HELPER_INIT: &str = "init";
+pub const HELPER_PSQL: &str = "psql";
+pub const HELPER_TUNNEL: &str = "tunnel";
 pub const HELPER_NGINX_TEST: &str = "nginx-test";
 
 /// A container that lives as long as one operation.

@@ -31,6 +31,8 @@ pub struct Owner {
 pub enum Role {
     /// The database server.
     Postgres,
+    /// The way through ssh to a database server elsewhere.
+    Tunnel,
     /// Odoo answering requests; one of two slots.
     Odoo,
     /// Odoo running scheduled actions only.
@@ -50,6 +52,7 @@ impl Role {
     pub fn word(self) -> &'static str {
         match self {
             Role::Postgres => "postgres",
+            Role::Tunnel => "tunnel",
             Role::Odoo => "odoo",
             Role::Cron => "cron",
             Role::Front => "front",
@@ -61,8 +64,10 @@ impl Role {
 
     #[must_use]
     pub fn from_word(word: &str) -> Option<Role> {
-        use Role::{Cron, Front, Helper, Nginx, Odoo, Postgres, Session};
-        [Postgres, Odoo, Cron, Front, Nginx, Helper, Session].into_iter().find(|role| role.word() == word)
+        use Role::{Cron, Front, Helper, Nginx, Odoo, Postgres, Session, Tunnel};
+        [Postgres, Tunnel, Odoo, Cron, Front, Nginx, Helper, Session]
+            .into_iter()
+            .find(|role| role.word() == word)
     }
 }
 
@@ -263,6 +268,7 @@ pub struct Healthcheck {
 /// A container. Its processes never gain privileges by executing a program (`no-new-privileges`),
 /// whatever is written here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, as engines ask it")]
 pub struct ContainerSpec {
     pub name: String,
     pub role: Role,
@@ -336,9 +342,16 @@ mod tests {
 
     #[test]
     fn roles_and_their_words() {
-        for role in
-            [Role::Postgres, Role::Odoo, Role::Cron, Role::Front, Role::Nginx, Role::Helper, Role::Session]
-        {
+        for role in [
+            Role::Postgres,
+            Role::Tunnel,
+            Role::Odoo,
+            Role::Cron,
+            Role::Front,
+            Role::Nginx,
+            Role::Helper,
+            Role::Session,
+        ] {
             assert_eq!(Role::from_word(role.word()), Some(role));
         }
         assert_eq!(Role::from_word("zebra"), None);

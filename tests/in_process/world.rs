@@ -18,9 +18,10 @@ use autoodoo::failure::{Failure, Kind, Result};
 use autoodoo::host::clock::{Clock, FixedClock};
 use autoodoo::host::probe::{Answer, Get, Probe, ProbeError};
 use autoodoo::host::random::{Random, SeededRandom};
+use autoodoo::host::ssh::{Ssh, SshClient};
 use autoodoo::name::Port;
 use autoodoo::observed::{Connected, EngineKind, RunState};
-use autoodoo::stack::sizing::Capacity;
+use autoodoo::site::value::HostName;
 use autoodoo::ui::prompt::{Prompter, Scripted};
 
 /// Collects what a command writes.
@@ -120,7 +121,9 @@ impl World {
             deaf,
             random: SeededRandom::new(7),
             machine: Machine {
-                capacity: Capacity { cpus: 2, memory_bytes: 4 << 30 },
+                cpus: 2,
+                memory_bytes: 4 << 30,
+                rotating: Vec::new(),
                 routed: Vec::new(),
                 fqdn: None,
                 lang: None,
@@ -165,6 +168,11 @@ impl World {
 
     pub fn file(&self, path: &str) -> PathBuf {
         self.root().join(path)
+    }
+
+    /// Another machine: cores and MiB of memory.
+    pub fn resize(&mut self, cpus: u32, mib: u64) {
+        (self.machine.cpus, self.machine.memory_bytes) = (cpus, mib << 20);
     }
 
     pub fn take_port(&self, port: u16, holder: &str) {
@@ -338,6 +346,31 @@ impl Probe for FakeProbe {
     }
 }
 
+/// An ssh server with one key, which is [`HOST_KEY`]'s.
+struct FakeSsh;
+
+pub const HOST_KEY: &str = "SHA256:cJ6AyISHokEeHuTfufIqhhSS0gxHZRUMDHlKvXD4FHw";
+
+impl Ssh for FakeSsh {
+    fn client(&self) -> Result<SshClient> {
+        let files = vec![("ssh".to_owned(), PathBuf::from("/bin/true"))];
+        Ok(SshClient { fingerprint: "00112233aabbccdd".to_owned(), files })
+    }
+
+    fn new_key(&self, path: &Path, comment: &str) -> Result<()> {
+        std::fs::write(path, format!("the tunnel's key of {comment}")).unwrap();
+        Ok(())
+    }
+
+    fn public_key(&self, _: &Path) -> Result<String> {
+        Ok("ssh-ed25519 AAAA autoodoo-acme\n".to_owned())
+    }
+
+    fn host_keys(&self, _: &HostName, _: Port) -> Result<String> {
+        Ok("gate.example.com ssh-ed25519 AAAA\n".to_owned())
+    }
+}
+
 impl Adapters for World {
     type Engine = MemoryEngine;
     type Probe = FakeProbe;
@@ -351,6 +384,10 @@ impl Adapters for World {
 
     fn probe(&self) -> &FakeProbe {
         &self.probe
+    }
+
+    fn ssh(&self) -> &dyn Ssh {
+        &FakeSsh
     }
 
     fn clock(&self) -> &dyn Clock {

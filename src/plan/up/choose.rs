@@ -27,6 +27,7 @@ pub(super) fn choose(situation: &Situation<'_>) -> Result<Choice> {
         certificate,
         certificate_trusted: situation.local.certificate.trusted,
         static_version: String::new(),
+        ssh_client: situation.local.ssh_client.clone().unwrap_or_default(),
     };
     for number in 0..choice.odoos.len() {
         choice.odoos[number].slot = odoo_slot(situation, &choice, number);

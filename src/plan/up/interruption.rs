@@ -40,7 +40,7 @@ fn usual_seconds(action: &Action) -> u32 {
     match action {
         Action::AwaitOdoo { .. } => 10,
         Action::StopContainer { .. } => 5,
-        Action::RetireContainer { .. } | Action::AwaitPostgres { .. } => 3,
+        Action::RetireContainer { .. } | Action::AwaitPostgres { .. } | Action::AwaitTunnel { .. } => 3,
         _ => 1,
     }
 }
@@ -57,7 +57,7 @@ impl Serving<'_> {
     fn serves(&self) -> bool {
         let ready = |name: &String| self.ready.contains(name);
         let site = &self.stack.site;
-        ready(&self.stack.postgres.name)
+        self.stack.server.container().is_none_or(|server| ready(&server.name))
             && ready(&self.stack.front.name)
             && [Slot::A, Slot::B].iter().any(|slot| ready(&names::nginx(site, *slot)))
             && !self.targets.is_empty()
@@ -73,7 +73,9 @@ impl Serving<'_> {
             Action::StartContainer { name } if *name == self.stack.front.name => {
                 self.ready.insert(name.clone());
             }
-            Action::AwaitPostgres { container, .. } | Action::AwaitOdoo { container, .. } => {
+            Action::AwaitPostgres { container, .. }
+            | Action::AwaitTunnel { container, .. }
+            | Action::AwaitOdoo { container, .. } => {
                 self.ready.insert(container.clone());
             }
             Action::AwaitNginx { container, .. } | Action::ReloadNginx { container, .. } => {

@@ -8,7 +8,9 @@
 
 mod choose;
 mod database;
+mod external;
 mod interruption;
+mod own_server;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -24,11 +26,10 @@ use crate::name::{Fqdn, ImageRef, Port};
 use crate::observed::{Container, Labelled, Observed, RunState};
 use crate::pins::Pins;
 use crate::render::nginx_conf::nginx_conf;
-use crate::render::pg_hba::PG_HBA;
 use crate::site::{Site, Tls};
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::names::{self, Slot};
-use crate::stack::spec::{ContainerSpec, LABEL_CONFIG, Role, UsedNetwork};
+use crate::stack::spec::{ContainerSpec, LABEL_CONFIG, Role, UsedNetwork, VolumeSpec};
 use crate::stack::{self, Inputs, OdooContainer, OdooServer, Stack, files};
 use crate::state::{Phase, State};
 
@@ -47,6 +48,8 @@ pub struct LocalFacts {
     /// Names of the directories under `generated/odoo` whose odoo.conf is complete.
     pub odoo_confs: BTreeSet<String>,
     pub certificate: CertificateFacts,
+    /// The fingerprint of this host's ssh client, when the site has a tunnel.
+    pub ssh_client: Option<String>,
 }
 
 /// The certificate in use, as far as planning cares.
@@ -89,7 +92,7 @@ pub fn up(situation: &Situation<'_>) -> Result<Plan> {
     let site = situation.inputs.site;
     guard::nothing_foreign(site, situation.inputs.owner, situation.observed)?;
     guard::same_data(site, situation.state)?;
-    guard::data_as_remembered(&site.name, situation.inputs.owner, situation.state, situation.observed)?;
+    guard::data_as_remembered(site, situation.inputs.owner, situation.state, situation.observed)?;
     let planner = Planner::new(situation)?;
     planner.plan()
 }
@@ -130,12 +133,14 @@ impl<'a> Planner<'a> {
     fn plan(mut self) -> Result<Plan> {
         self.remove_leftovers();
         self.images();
-        self.first_phase();
-        self.network_and_volumes();
-        let replaced = self.postgres();
+        let replaced = match &self.site().postgres.external {
+            None => self.own_server(),
+            Some(external) => self.external_server(external),
+        };
         self.certificate();
         self.odoo_confs();
         self.databases();
+        self.end_of_questions();
         let old_odoos = self.odoos(replaced);
         let front_made = self.front()?;
         let old_nginx = self.nginx(front_made);
@@ -225,76 +230,23 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn network_and_volumes(&mut self) {
+    fn network(&mut self) {
         let network = self.stack.network.clone();
         if !self.observed().networks.iter().any(|found| found.name == network.name) {
             self.plan.push(Action::CreateNetwork(network), "it does not exist");
         }
-        let stack = &self.stack;
-        let wanted = [
-            &stack.db_volume,
-            &stack.web_volume,
-            &stack.socket_volume,
-            &stack.tmp_volume,
-            &stack.cache_volume,
-        ];
-        for spec in wanted {
-            if !self.observed().volumes.iter().any(|found| found.name == spec.name) {
-                // For data volumes `guard::data_as_remembered` has made sure that none was lost.
-                self.plan.push(Action::CreateVolume(spec.clone()), "it does not exist");
-            }
-        }
     }
 
-    /// Returns whether PostgreSQL is (re)started, so that Odoo must start anew.
-    fn postgres(&mut self) -> bool {
-        let spec = self.stack.postgres.clone();
-        let fate = self.broken_cluster().unwrap_or_else(|| self.fate(&spec));
-        if fate == Fate::Keep {
-            if !self.situation.settled {
-                self.await_postgres(UNPROVEN);
-            }
-            return false;
-        }
-        if self.situation.local.pg_hba.as_deref() != Some(PG_HBA) {
-            let content = Hidden(PG_HBA.to_owned());
-            self.plan.push(Action::WriteFile { path: files::PG_HBA.into(), content }, "PostgreSQL reads it");
-        }
-        // Odoo does not survive a restart of its server: it stops first and starts after.
-        for container in self.running(Role::Cron).chain(self.running(Role::Odoo)) {
-            let stop = Action::StopContainer { name: container.name.clone(), grace: stack::ODOO_GRACE };
-            self.plan.push(stop, "PostgreSQL is about to be replaced");
-        }
-        self.realise(&spec, &fate, stack::POSTGRES_GRACE);
-        self.await_postgres("Odoo needs it");
-        true
+    fn volumes(&mut self) {
+        let volumes: Vec<_> = self.stack.volumes().cloned().collect();
+        volumes.into_iter().for_each(|spec| self.volume(spec));
     }
 
-    /// A first cluster whose making was cut off (the image takes it for complete) never comes up.
-    /// While no server of this site has ever answered there is nothing in it: it is made again.
-    fn broken_cluster(&mut self) -> Option<Fate> {
-        let state = self.situation.state;
-        let found = self.find(&self.stack.postgres.name)?;
-        let never_answered = state.phase == Phase::Initialising && state.system_identifier.is_none();
-        if !never_answered || !matches!(found.state, RunState::Exited | RunState::Restarting) {
-            return None;
+    /// For data volumes `guard::data_as_remembered` has made sure that none was lost.
+    fn volume(&mut self, spec: VolumeSpec) {
+        if !self.observed().volumes.iter().any(|found| found.name == spec.name) {
+            self.plan.push(Action::CreateVolume(spec), "it does not exist");
         }
-        let cause = "the making of the first cluster was cut off";
-        let volume = self.stack.db_volume.clone();
-        self.plan.push(retire(&found.name, stack::POSTGRES_GRACE), cause);
-        self.plan.push(Action::RemoveVolume { name: volume.name.clone() }, "no server ever answered from it");
-        self.plan.push(Action::CreateVolume(volume), cause);
-        self.retired.insert(found.name.clone());
-        Some(Fate::Make(cause.to_owned()))
-    }
-
-    fn await_postgres(&mut self, cause: &str) {
-        let wait = Action::AwaitPostgres {
-            container: self.stack.postgres.name.clone(),
-            seconds: POSTGRES_READY,
-            system_identifier: self.situation.state.system_identifier.clone(),
-        };
-        self.plan.push(wait, cause);
     }
 
     fn site(&self) -> &'a Site {

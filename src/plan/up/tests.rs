@@ -3,11 +3,13 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::observed::{Connected, ContainerSummary, EngineInfo, EngineKind, Image, Mounted, Network, Volume};
 use crate::pins::Pin;
+use crate::render::libpq::Certificates;
 use crate::render::odoo_conf::OdooSecrets;
+use crate::render::pg_hba::PG_HBA;
 use crate::secret::Secret;
 use crate::site::Site;
 use crate::site::parse;
-use crate::stack::sizing::{Capacity, Sizing, size};
+use crate::stack::sizing::{Capacity, Demand, Sizing, size};
 use crate::stack::spec::{Attachment, LABEL_ROLE, MountSource, Owner};
 use crate::state::Made;
 
@@ -26,6 +28,7 @@ struct World {
     settled: bool,
     database_password: Secret,
     hash: Secret,
+    certificates: Certificates,
 }
 
 fn site() -> Site {
@@ -52,7 +55,7 @@ impl World {
         });
         World {
             pins: Pins { images: pins.collect() },
-            sizing: size(Capacity { cpus: 2, memory_bytes: 4 << 30 }, site.users),
+            sizing: size(Capacity { cpus: 2, memory_bytes: 4 << 30, rotational: false }, Demand::of(&site)),
             owner: Owner { site: site.name.to_string(), site_id: "id1".into() },
             observed: Observed {
                 engine: EngineInfo {
@@ -76,6 +79,7 @@ impl World {
             settled: true,
             database_password: Secret::new("pw"),
             hash: Secret::new("hash"),
+            certificates: Certificates::default(),
             site,
         }
     }
@@ -96,7 +100,8 @@ impl World {
         world.local.certificate.current = Some("local-0".into());
         let stack = world.with(target).unwrap();
         let odoos = stack.odoos.iter().map(|odoo| &odoo.container.spec);
-        for spec in odoos.chain([&stack.postgres, &stack.cron.spec, &stack.front, &stack.nginx]) {
+        let server = stack.server.container();
+        for spec in odoos.chain(server).chain([&stack.cron.spec, &stack.front, &stack.nginx]) {
             let container = world.container(spec);
             world.observed.all_containers.push(summary(&container));
             world.observed.containers.push(container);
@@ -104,13 +109,7 @@ impl World {
         let labels = stack.network.labels.clone();
         let (name, subnets) = (stack.network.name.clone(), vec![stack.network.subnet.to_string()]);
         world.observed.networks.push(Network { id: "net".into(), name, labels, subnets });
-        for spec in [
-            &stack.db_volume,
-            &stack.web_volume,
-            &stack.socket_volume,
-            &stack.tmp_volume,
-            &stack.cache_volume,
-        ] {
+        for spec in stack.volumes() {
             world.observed.volumes.push(Volume { name: spec.name.clone(), labels: spec.labels.clone() });
         }
         world.settle();
@@ -165,6 +164,7 @@ impl World {
             database_password: &self.database_password,
             master_password_hash: &self.hash,
             smtp_password: None,
+            certificates: &self.certificates,
         };
         f(&Situation {
             inputs: Inputs { site: &self.site, owner: &self.owner, sizing: &self.sizing, secrets: &secrets },
@@ -326,7 +326,7 @@ fn images_that_are_absent_are_pulled_first() {
 #[test]
 fn more_users_replace_odoo_beside_the_old_one() {
     let mut world = World::running();
-    world.sizing.workers += 2;
+    world.sizing.odoo.workers += 2;
     insta::assert_snapshot!(world.plan());
 }
 
@@ -390,7 +390,7 @@ fn what_was_altered_by_hand_is_put_right() {
 fn killed_between_the_new_odoo_and_the_switch() {
     let mut world = World::running();
     let old = world.observed.containers.iter().find(|c| c.name == "acme-odoo-a").unwrap().clone();
-    world.sizing.workers += 2;
+    world.sizing.odoo.workers += 2;
     let spec = world.with(target).unwrap().odoos.remove(0).container.spec;
     assert_eq!(spec.name, "acme-odoo-b");
     let new = world.container(&spec);
@@ -504,7 +504,7 @@ fn a_moved_tag_changes_nothing_by_itself() {
 #[test]
 fn a_failed_gate_brings_nobody_down() {
     let mut world = World::running();
-    world.sizing.workers += 2;
+    world.sizing.odoo.workers += 2;
     let plan = world.with(up).unwrap();
     let gate = plan.steps.iter().find(|step| matches!(step.action, Action::AwaitOdoo { .. })).unwrap();
     assert_eq!(gate.on_failure, vec![retire("acme-odoo-b", stack::ODOO_GRACE)]);

@@ -1,8 +1,10 @@
 //! Who may ask for what.
 
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 
 use super::NginxConf;
+use crate::site::Proxy;
 use crate::site::value::Cidr;
 
 /// Whether an address counts for limits; and with a proxy in front, who asks in truth.
@@ -18,8 +20,8 @@ pub(super) fn people(conf: &NginxConf) -> String {
 ",
         conf.gateway
     );
-    if conf.proxy.is_some() {
-        text.push_str(&proxy(conf));
+    if let Some(proxy) = &conf.proxy {
+        text.push_str(&only_through(proxy, conf.gateway));
     }
     text.push('\n');
     text
@@ -27,8 +29,7 @@ pub(super) fn people(conf: &NginxConf) -> String {
 
 /// The client's address comes from the proxy's header, and only from the proxy. The gateway is
 /// never believed, even if the proxy's networks contain it.
-fn proxy(conf: &NginxConf) -> String {
-    let Some(proxy) = &conf.proxy else { return String::new() };
+fn only_through(proxy: &Proxy, gateway: Ipv4Addr) -> String {
     let lines = |before: &str, after: &str| {
         let lines = proxy.trusted.iter().map(|cidr| format!("{before}{cidr}{after};\n"));
         lines.collect::<String>()
@@ -41,7 +42,7 @@ fn proxy(conf: &NginxConf) -> String {
     real_ip_recursive on;
     geo $realip_remote_addr $sender {{
         default stranger;
-{}        {}/32 gateway;
+{}        {gateway}/32 gateway;
     }}
     map \"$sender $request_method $uri\" $refused {{
         default 1;
@@ -52,7 +53,6 @@ fn proxy(conf: &NginxConf) -> String {
         lines("    set_real_ip_from ", ""),
         proxy.header,
         lines("        ", " proxy"),
-        conf.gateway
     )
 }
 

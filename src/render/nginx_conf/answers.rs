@@ -1,5 +1,7 @@
 //! What nginx itself has to say, to people and to programs.
 
+use std::fmt::Write;
+
 use super::NginxConf;
 use super::server::browser_headers;
 
@@ -77,9 +79,11 @@ pub(super) fn maps() -> String {
 ",
     );
     for Answer { name, .. } in &ANSWERS {
-        text.push_str(&format!(
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
             "    map $program ${name} {{\n        0 @{name}_page;\n        1 @{name}_json;\n    }}\n"
-        ));
+        );
     }
     text.push('\n');
     text

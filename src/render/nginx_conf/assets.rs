@@ -19,7 +19,11 @@ fn pattern(release: Release, extension: &str) -> String {
 pub(super) fn cache(conf: &NginxConf) -> String {
     let text = fill(
         include_str!("text/cache.conf"),
-        &[("cache_mib", &conf.sizing.cache_mib.to_string()), ("static_version", &conf.static_version)],
+        &[
+            ("cache_mib", &conf.sizing.cache_mib.to_string()),
+            ("cache_keys_mib", &conf.sizing.cache_keys_mib.to_string()),
+            ("static_version", &conf.static_version),
+        ],
     );
     if conf.release.has_x_accel() { text + include_str!("text/accel.conf") } else { text }
 }

@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::name::{DbName, Fqdn, Port};
 use crate::site::release::Release;
 use crate::site::{Manager, Proxy};
+use crate::stack::sizing::NginxSizes;
 use template::fill;
 
 /// Where the directory with nginx.conf is mounted.
@@ -47,7 +48,7 @@ pub struct NginxConf {
     pub upload_limit_mib: u32,
     pub manager: Manager,
     pub proxy: Option<Proxy>,
-    pub sizing: NginxSizing,
+    pub sizing: NginxSizes,
 }
 
 /// A database, the names that lead to it and the Odoo that serves it.
@@ -79,21 +80,6 @@ impl Hsts {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct NginxSizing {
-    pub worker_processes: u32,
-    /// Of each worker; a visitor takes one, and one more while Odoo is asked.
-    pub worker_connections: u32,
-    /// The static files that are kept, in MiB.
-    pub cache_mib: u32,
-}
-
-impl Default for NginxSizing {
-    fn default() -> Self {
-        NginxSizing { worker_processes: 2, worker_connections: 2048, cache_mib: 512 }
-    }
-}
-
 /// The file's text.
 #[must_use]
 pub fn nginx_conf(conf: &NginxConf) -> String {
@@ -101,6 +87,7 @@ pub fn nginx_conf(conf: &NginxConf) -> String {
         include_str!("text/main.conf"),
         &[
             ("worker_processes", &conf.sizing.worker_processes.to_string()),
+            ("open_files", &conf.sizing.open_files.to_string()),
             ("worker_connections", &conf.sizing.worker_connections.to_string()),
             ("upload_limit", &conf.upload_limit_mib.to_string()),
             ("hosts", &server::hosts(conf)),

@@ -120,5 +120,6 @@ pub(super) fn browser_headers(conf: &NginxConf, indent: &str) -> String {
     ];
     let always = always.map(|(name, value)| (name, value.to_owned()));
     let lines = always.into_iter().chain(hsts);
-    lines.map(|(name, value)| format!("{indent}add_header {name} {value} always;\n")).collect()
+    let line = |(name, value)| format!("{indent}add_header {name} {value} always;\n");
+    lines.map(line).collect::<Vec<_>>().concat()
 }

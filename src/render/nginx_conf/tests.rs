@@ -20,7 +20,13 @@ fn conf(release: u32) -> NginxConf {
         upload_limit_mib: 100,
         manager: Manager::default(),
         proxy: None,
-        sizing: NginxSizing::default(),
+        sizing: NginxSizes {
+            worker_processes: 2,
+            worker_connections: 2048,
+            open_files: 4096,
+            cache_mib: 512,
+            cache_keys_mib: 8,
+        },
     }
 }
 

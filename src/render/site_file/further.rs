@@ -107,7 +107,7 @@ pub(super) fn external(external: Option<&External>) -> String {
         return format!(
             "{HEAD}  # host: db.example.com\n  # port: 5432\n  # user: odoo\n  # sslmode: verify-full\n  \
              # ssl_root_cert: certs/db-ca.pem\n  # The way there may lead through ssh:\n  \
-             # ssh: {{ host: db.example.com, port: 22, user: tunnel }}\n"
+             # ssh: {{ host: db.example.com, port: 22, user: tunnel, host_key: 'SHA256:…' }}\n"
         );
     };
     let client = external.client.as_ref();
@@ -127,6 +127,7 @@ pub(super) fn external(external: Option<&External>) -> String {
             ("host", Some(quoted(ssh.host.as_str()))),
             ("port", Some(ssh.port.to_string())),
             ("user", Some(quoted(ssh.user.as_str()))),
+            ("host_key", ssh.host_key.as_ref().map(|key| quoted(key.as_str()))),
         ];
         text.push_str("  ssh:\n");
         text.push_str(&lines("    ", keys));

@@ -242,7 +242,8 @@ mod tests {
                 "postgres: { host: db.example.com }",
                 "postgres: { host: db, port: 5433, user: acme, sslmode: verify-ca, ssl_root_cert: ca.pem, \
                  ssl_cert: c.pem, ssl_key: c.key }",
-                "postgres: { host: 127.0.0.1, ssh: { host: db.example.com, user: tunnel, port: 2222 } }",
+                "postgres: { host: 127.0.0.1, ssh: { host: db.example.com, user: tunnel, port: 2222, \
+                 host_key: 'SHA256:uNiVztksCsDhcc0u9e8BrHYl4ApXMzYoKcQnOr8lZ4g' } }",
                 "database_manager: { allow: [192.0.2.0/24, '2001:db8::/32'], selector: [10.0.0.1] }",
                 "proxy: { trusted: [192.0.2.0/24] }",
                 "proxy: { trusted: ['2001:db8::1'], header: CF-Connecting-IP }",
@@ -328,7 +329,7 @@ mod tests {
           # sslmode: verify-full
           # ssl_root_cert: certs/db-ca.pem
           # The way there may lead through ssh:
-          # ssh: { host: db.example.com, port: 22, user: tunnel }
+          # ssh: { host: db.example.com, port: 22, user: tunnel, host_key: 'SHA256:…' }
 
         nginx:
           # The reverse proxy's image.

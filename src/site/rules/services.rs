@@ -102,7 +102,8 @@ impl Rules {
     }
 
     fn ssh(&mut self, draft: &ExternalDraft) -> Optional<Ssh> {
-        let others = !draft.ssh_port.is_absent() || !draft.ssh_user.is_absent();
+        let others =
+            !draft.ssh_port.is_absent() || !draft.ssh_user.is_absent() || !draft.ssh_host_key.is_absent();
         if draft.ssh_host.is_absent() {
             if others {
                 return self
@@ -115,6 +116,7 @@ impl Rules {
             host: draft.ssh_host.clone().or(|| None)?,
             port: draft.ssh_port.clone().or(|| Some(Port::SSH))?,
             user: user?,
+            host_key: optional(draft.ssh_host_key.clone())?,
         }))
     }
 
