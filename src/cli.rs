@@ -57,7 +57,7 @@ pub enum Command {
     /// Stop and start the site's containers, or one service
     Restart(RestartArgs),
     /// Show what runs and where it answers
-    Status,
+    Status(StatusArgs),
     /// Show log lines of the site's services
     Logs(LogsArgs),
     /// Open psql on the site's database, or pass it a script on standard input
@@ -100,6 +100,13 @@ pub struct RestartArgs {
     /// Seconds that Odoo may take to show its login page
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub wait_timeout: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Show every size that was chosen for this machine, and why
+    #[arg(long)]
+    pub sizing: bool,
 }
 
 #[derive(Debug, Args)]

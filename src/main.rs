@@ -85,7 +85,9 @@ fn real() -> Result<Real> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     Ok(Real {
         machine: Machine {
-            capacity: machine::capacity()?,
+            cpus: machine::cpus()?,
+            memory_bytes: machine::memory_bytes()?,
+            rotating: machine::rotating_engines(),
             routed: machine::routed()?,
             fqdn: machine::fqdn(),
             lang: variable("LANG"),

@@ -82,6 +82,27 @@ pub struct Mounted {
     pub read_only: bool,
 }
 
+/// What the container's own healthcheck says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Not healthy yet; it was started a short while ago.
+    Starting,
+    Healthy,
+    Unhealthy,
+}
+
+impl Health {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Health::Starting => "starting",
+            Health::Healthy => "healthy",
+            Health::Unhealthy => "unhealthy",
+        }
+    }
+}
+
 /// How a container is connected now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -104,6 +125,9 @@ pub struct Container {
     pub labels: BTreeMap<String, String>,
     pub state: RunState,
     pub exit_code: Option<i64>,
+    /// `None` when no check was made: it has none, does not run, has just been started, or the engine
+    /// makes none by itself (Podman without systemd).
+    pub health: Option<Health>,
     /// Restarts that the engine made by itself since it was started.
     pub restart_count: u64,
     /// RFC 3339, as the engine tells it; `None` when it never ran.

@@ -14,10 +14,10 @@ use autoodoo::engine::endpoint::{EngineChoice, Surroundings, candidates};
 use autoodoo::engine::{Engine, Exec, ExecOutput, LogQuery, Stream};
 use autoodoo::failure::Result;
 use autoodoo::name::ImageRef;
-use autoodoo::observed::{Connected, Container, EngineKind, RunState};
+use autoodoo::observed::{Connected, Container, EngineKind, Health, RunState};
 use autoodoo::stack::spec::{
-    Attachment, ContainerSpec, Mount, MountSource, NetworkSpec, PublishedPort, Restart, Role, Subnet,
-    VolumeSpec,
+    Attachment, Capability, ContainerSpec, Healthcheck, LogRotation, Mount, MountSource, NetworkSpec,
+    PublishedPort, Restart, Role, Subnet, Tmpfs, VolumeSpec,
 };
 use futures_util::FutureExt;
 use futures_util::future::join;
@@ -63,6 +63,14 @@ impl Bench {
             stop_signal: Some("SIGTERM".into()),
             stop_grace: 5,
             shm_bytes: None,
+            capabilities: Vec::new(),
+            read_only_root: false,
+            tmpfs: Vec::new(),
+            pids: 100,
+            memory_bytes: None,
+            log: LogRotation { file_bytes: 1 << 20, files: 2 },
+            healthcheck: None,
+            selinux_level: None,
             stdin: false,
             tty: false,
             auto_remove: false,
@@ -528,6 +536,13 @@ fn published_ports() {
             command: vec!["nginx".into(), "-g".into(), "daemon off;".into()],
             attachment: Attachment::Network { name: network.name.clone(), address: None },
             ports: vec![port],
+            capabilities: vec![
+                Capability::Chown,
+                Capability::DacOverride,
+                Capability::NetBindService,
+                Capability::Setgid,
+                Capability::Setuid,
+            ],
             ..bench.spec("web", "")
         };
         bench.engine.create(&spec).await.unwrap();
@@ -543,6 +558,58 @@ fn published_ports() {
         assert!(host_ports(bench, &spec.name).await.is_empty());
         assert_eq!(bench.inspect(&spec.name).await.ports, [port]);
     });
+}
+
+/// The kernel's own numbers, in version 1 or 2 of control groups.
+const LIMITS: &str = "cd /sys/fs/cgroup; \
+     cat memory/memory.limit_in_bytes memory.max 2>/dev/null; cat pids/pids.max pids.max 2>/dev/null";
+
+#[test]
+fn limits_and_rights() {
+    on_engine("limits", async |bench| {
+        let check = Healthcheck {
+            script: "[ \"$(cat /run/health)\" = good ]".into(),
+            interval: 1,
+            timeout: 5,
+            start_period: 0,
+            retries: 1,
+        };
+        let spec = ContainerSpec {
+            capabilities: vec![Capability::Chown],
+            read_only_root: true,
+            tmpfs: vec![Tmpfs { target: "/run".into(), size_bytes: 1 << 20 }],
+            pids: 50,
+            memory_bytes: Some(64 << 20),
+            healthcheck: Some(check),
+            ..bench.spec("limits", "exec sleep 1000")
+        };
+        bench.running(&spec).await;
+        assert_eq!(bench.sh(&spec.name, LIMITS).await.stdout, "67108864\n50\n");
+        let status = bench.sh(&spec.name, "cat /proc/1/status").await.stdout;
+        assert!(status.contains("CapBnd:\t0000000000000001\n"), "{status}");
+        assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
+        let written = bench.sh(&spec.name, "touch /etc/x; head -c 2097152 /dev/zero >/run/x").await.stderr;
+        assert!(written.contains("Read-only file system"), "{written}");
+        assert!(written.contains("No space left on device"), "{written}");
+        becomes(bench, &spec.name, Health::Unhealthy).await;
+        bench.sh(&spec.name, "rm /run/x; echo good >/run/health").await;
+        becomes(bench, &spec.name, Health::Healthy).await;
+    });
+}
+
+/// Waits for a verdict. Podman has one made by systemd; without it, its client makes one.
+async fn becomes(bench: &Bench, name: &str, health: Health) {
+    for _ in 0..100 {
+        if bench.inspect(name).await.health == Some(health) {
+            return;
+        }
+        if bench.kind == EngineKind::Podman {
+            // It says by its exit code what is asked here of the engine.
+            let _ = Command::new("podman").args(["healthcheck", "run", name]).output();
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{name} does not become {health:?}");
 }
 
 async fn host_ports(bench: &Bench, name: &str) -> Vec<SocketAddr> {

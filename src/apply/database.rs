@@ -11,6 +11,7 @@ use crate::name::{DbName, Language};
 use crate::plan::FirstUser;
 use crate::render::odoo_conf::DATABASE_ROLE;
 use crate::site::release::Release;
+use crate::stack::collation::Collation;
 
 const FILESTORE: &str = "/var/lib/odoo/filestore";
 /// Printed by the script below when it came to its end.
@@ -19,9 +20,15 @@ const FIRST_USER_SET: &str = "autoodoo: the first user is set";
 const TAIL: usize = 25;
 
 impl<E: Engine, P: Probe> Bench<'_, E, P> {
-    pub(super) async fn create_database(&self, container: &str, name: &str, becomes: &DbName) -> Result<()> {
-        let sql =
-            sql::refuse_strangers_database(becomes.as_str()) + &sql::create_database(name, DATABASE_ROLE);
+    pub(super) async fn create_database(
+        &self,
+        container: &str,
+        name: &str,
+        becomes: &DbName,
+        collation: &Collation,
+    ) -> Result<()> {
+        let sql = sql::refuse_strangers_database(becomes.as_str())
+            + &sql::create_database(name, DATABASE_ROLE, collation);
         self.psql(container, "postgres", &sql).await.map(drop)
     }
 

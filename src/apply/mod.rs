@@ -151,8 +151,8 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
                 self.complete_database(container, database, site_id).await
             }
             A::PrepareRole { container } => self.prepare_role(container).await,
-            A::CreateDatabase { container, name, becomes } => {
-                self.create_database(container, name, becomes).await
+            A::CreateDatabase { container, name, becomes, collation } => {
+                self.create_database(container, name, becomes, collation).await
             }
             A::InstallBase { container, database, release, language } => {
                 self.install_base(container, database, *release, language).await

@@ -5,12 +5,9 @@ use super::{Bench, Deadline, POLL, sql};
 use crate::engine::{Engine, Exec};
 use crate::failure::{Failure, Kind, Result};
 use crate::host::probe::Probe;
-use crate::render::odoo_conf::{DATABASE_ROLE, SOCKET_DIRECTORY};
+use crate::render::odoo_conf::DATABASE_ROLE;
+use crate::stack::hardening::POSTGRES_READY;
 use crate::state::Phase;
-
-/// While the image makes a new cluster, process 1 is still its entrypoint and a temporary server
-/// answers on the same socket: only when process 1 is the server itself is this the real one.
-const READY: &str = "[ \"$(cat /proc/1/comm)\" = postgres ] && pg_isready --quiet --host=";
 
 impl<E: Engine, P: Probe> Bench<'_, E, P> {
     pub(super) async fn await_postgres(
@@ -39,7 +36,7 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
 
     /// A container that is just ending makes exec fail; whether it runs is asked right after.
     async fn postgres_ready(&self, container: &str) -> Result<bool> {
-        let exec = Exec::new(["sh", "-c", &format!("{READY}{SOCKET_DIRECTORY}")]);
+        let exec = Exec::new(["sh", "-c", POSTGRES_READY]);
         Ok(self.exec(container, exec).await.is_ok_and(|output| output.exit_code == 0))
     }
 

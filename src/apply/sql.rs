@@ -5,6 +5,8 @@ pub mod external;
 
 use std::fmt::Write;
 
+use crate::stack::collation::Collation;
+
 /// A quoted identifier.
 fn ident(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -44,14 +46,15 @@ pub fn refuse_strangers_database(name: &str) -> String {
 
 /// Makes an empty database that belongs to the superuser and that `role` may fill. One of this name
 /// is dropped: callers use it for names of unfinished databases only.
-pub fn create_database(name: &str, role: &str) -> String {
+pub fn create_database(name: &str, role: &str, collation: &Collation) -> String {
     let (database, role, ours) = (ident(name), ident(role), literal(OURS));
+    let create = create_with(&database, collation);
     let mut sql = disconnect(name);
     // Writing to a String cannot fail.
     let _ = write!(
         sql,
         "DROP DATABASE IF EXISTS {database};\n\
-         CREATE DATABASE {database} OWNER postgres TEMPLATE template0 ENCODING 'UTF8';\n\
+         {create}\n\
          COMMENT ON DATABASE {database} IS {ours};\n\
          GRANT CONNECT, TEMPORARY, CREATE ON DATABASE {database} TO {role};\n\
          \\connect {database}\n\
@@ -61,6 +64,28 @@ pub fn create_database(name: &str, role: &str) -> String {
          ALTER FUNCTION unaccent(text) IMMUTABLE;\n"
     );
     sql
+}
+
+/// Which locales its C library has, only the server knows: it is asked there.
+fn create_with(database: &str, collation: &Collation) -> String {
+    let create = format!("CREATE DATABASE {database} OWNER postgres TEMPLATE template0 ENCODING 'UTF8'");
+    match collation {
+        // The C library's part classifies characters for a few functions that do not ask ICU.
+        Collation::Icu { locale } => {
+            format!("{create} LOCALE_PROVIDER icu ICU_LOCALE {} LOCALE 'C.UTF-8';", literal(locale))
+        }
+        Collation::Libc { locales } => {
+            let wanted: Vec<String> = locales.iter().map(|locale| literal(locale)).collect();
+            format!(
+                "SELECT {} || coalesce((\n\
+                 SELECT format(' LC_COLLATE %L LC_CTYPE %L', collcollate, collctype) FROM pg_collation\n\
+                 JOIN unnest(ARRAY[{}]) WITH ORDINALITY AS wanted (locale, place) ON locale = collname\n\
+                 WHERE collprovider = 'c' ORDER BY place LIMIT 1), '') \\gexec",
+                literal(&create),
+                wanted.join(", ")
+            )
+        }
+    }
 }
 
 /// Gives a database its name. One that has the name already is kept under `aside`.
@@ -98,6 +123,24 @@ mod tests {
     fn quoting() {
         assert_eq!(ident("a\"b"), "\"a\"\"b\"");
         assert_eq!(literal("o'neil"), "'o''neil'");
+    }
+
+    #[test]
+    fn a_database_by_icu() {
+        let sql = create_with("\"acme\"", &Collation::Icu { locale: "fr-BE".into() });
+        insta::assert_snapshot!(sql, @"CREATE DATABASE \"acme\" OWNER postgres TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'fr-BE' LOCALE 'C.UTF-8';");
+    }
+
+    #[test]
+    fn a_database_by_the_c_library_asks_the_server() {
+        let locales = vec!["fr_BE.utf8".to_owned(), "C.utf8".to_owned()];
+        let sql = create_with("\"acme\"", &Collation::Libc { locales });
+        insta::assert_snapshot!(sql, @r#"
+        SELECT 'CREATE DATABASE "acme" OWNER postgres TEMPLATE template0 ENCODING ''UTF8''' || coalesce((
+        SELECT format(' LC_COLLATE %L LC_CTYPE %L', collcollate, collctype) FROM pg_collation
+        JOIN unnest(ARRAY['fr_BE.utf8', 'C.utf8']) WITH ORDINALITY AS wanted (locale, place) ON locale = collname
+        WHERE collprovider = 'c' ORDER BY place LIMIT 1), '') \gexec
+        "#);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub fn cmd_init<A: Adapters>(context: &Context<'_, A>, args: &InitArgs) -> Resul
         directory_name: dir.root().file_name().map(|name| name.to_string_lossy().into_owned()),
         fqdn: machine.fqdn.clone(),
         lang: machine.lang.clone(),
-        cpus: machine.capacity.cpus,
+        cpus: machine.cpus,
     };
     let site = decide(args, context.cli.global.yes, &defaults, context.adapters.prompter())?;
     files::ensure_dir(&dir.state_dir(), 0o700)?;

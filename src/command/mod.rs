@@ -10,6 +10,7 @@ pub mod open;
 pub mod restart;
 pub mod run;
 pub mod site;
+pub mod sizing;
 pub mod status;
 pub mod up;
 
@@ -24,6 +25,8 @@ use crate::host::probe::Probe;
 use crate::host::random::Random;
 use crate::host::ssh::Ssh;
 use crate::name::Port;
+use crate::observed::EngineKind;
+use crate::site::Limits;
 use crate::stack::sizing::Capacity;
 use crate::stack::spec::UsedNetwork;
 use crate::ui::Ui;
@@ -53,7 +56,11 @@ pub trait Adapters {
 /// What the machine is, read once.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    pub capacity: Capacity,
+    /// Processor cores.
+    pub cpus: u32,
+    pub memory_bytes: u64,
+    /// Engines that keep their data on a disk that rotates.
+    pub rotating: Vec<EngineKind>,
     /// Networks that the host routes to.
     pub routed: Vec<UsedNetwork>,
     pub fqdn: Option<String>,
@@ -62,6 +69,15 @@ pub struct Machine {
     /// Standard input and output are a terminal.
     pub terminal: bool,
     pub pid: u32,
+}
+
+impl Machine {
+    /// What a site on this engine may use.
+    #[must_use]
+    pub fn capacity(&self, engine: EngineKind, limits: &Limits) -> Capacity {
+        let rotational = self.rotating.contains(&engine);
+        Capacity { cpus: self.cpus, memory_bytes: self.memory_bytes, rotational }.within(limits)
+    }
 }
 
 /// What each command is given.
@@ -78,7 +94,7 @@ pub async fn dispatch<A: Adapters>(context: &Context<'_, A>) -> Result<u8> {
         Command::Up(args) => up::cmd_up(context, args).await.map(|()| 0),
         Command::Down(args) => down::cmd_down(context, args).await.map(|()| 0),
         Command::Restart(args) => restart::cmd_restart(context, args).await.map(|()| 0),
-        Command::Status => status::cmd_status(context).await.map(|()| 0),
+        Command::Status(args) => status::cmd_status(context, args).await.map(|()| 0),
         Command::Logs(args) => logs::cmd_logs(context, args).await.map(|()| 0),
         Command::Psql(args) => open::cmd_psql(context, args).await,
         Command::Shell(args) => open::cmd_shell(context, args).await,

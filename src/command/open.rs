@@ -25,7 +25,8 @@ pub async fn cmd_psql<A: Adapters>(context: &Context<'_, A>, args: &PsqlArgs) ->
     let mut words = ["psql", "--username=postgres", "--dbname"].map(str::to_owned).to_vec();
     words.push(loaded.site.database.to_string());
     words.extend(args.args.iter().cloned());
-    let mut exec = Exec::new(words).user("postgres");
+    // What was asked is not kept: it may hold what the database holds.
+    let mut exec = Exec::new(words).user("postgres").env("PSQL_HISTORY", "/dev/null");
     if !args.superuser {
         // What is made by hand must belong to Odoo, or Odoo could not use it.
         exec = exec.env("PGOPTIONS", &format!("-c role={DATABASE_ROLE}"));

@@ -6,9 +6,12 @@ use serde::Serialize;
 
 use super::external::place;
 use super::site::{Loaded, load};
+use super::sizing::{Chosen, report};
 use super::{Adapters, Context};
+use crate::cli::StatusArgs;
+use crate::engine::Engine;
 use crate::failure::Result;
-use crate::observed::{Container, EngineInfo, Labelled, Observed, RunState};
+use crate::observed::{Container, EngineInfo, Health, Labelled, Observed, RunState};
 use crate::plan::guard::data_volumes;
 use crate::site::Site;
 use crate::stack::spec::Role;
@@ -48,6 +51,8 @@ struct Line {
     service: Role,
     /// `absent` when it does not exist.
     state: String,
+    /// What its healthcheck says; null when there was none.
+    health: Option<Health>,
     container: Option<String>,
     image: Option<String>,
     /// RFC 3339.
@@ -55,9 +60,13 @@ struct Line {
     restarts: u64,
 }
 
-pub async fn cmd_status<A: Adapters>(context: &Context<'_, A>) -> Result<()> {
+pub async fn cmd_status<A: Adapters>(context: &Context<'_, A>, args: &StatusArgs) -> Result<()> {
     let loaded = load(context)?;
     let engine = loaded.engine(context).await?;
+    if args.sizing {
+        let chosen = Chosen::of(context, &loaded, engine.info().await?.kind);
+        return context.ui.result(&report(&loaded, chosen));
+    }
     let observed = loaded.observe(&engine).await?;
     context.ui.result(&status(&loaded, &observed))
 }
@@ -91,13 +100,14 @@ fn lines(role: Role, observed: &Observed) -> Vec<Line> {
         return found;
     }
     let state = "absent".to_owned();
-    vec![Line { service: role, state, container: None, image: None, since: None, restarts: 0 }]
+    vec![Line { service: role, state, health: None, container: None, image: None, since: None, restarts: 0 }]
 }
 
 fn line(container: &Container) -> Line {
     Line {
         service: container.role().unwrap_or(Role::Helper),
         state: state_word(container),
+        health: container.health,
         container: Some(container.name.clone()),
         image: Some(container.image.clone()),
         since: container.started_at.clone(),
@@ -140,13 +150,14 @@ impl fmt::Display for Status {
                 vec![
                     line.service.word().to_owned(),
                     line.state.clone(),
+                    line.health.map_or_else(dash, |health| health.word().to_owned()),
                     line.since.as_deref().map_or_else(dash, seconds_precision),
                     line.container.clone().unwrap_or_else(dash),
                     line.image.clone().unwrap_or_else(dash),
                 ]
             })
             .collect();
-        f.write_str(&table(&["SERVICE", "STATE", "SINCE", "CONTAINER", "IMAGE"], &rows))
+        f.write_str(&table(&["SERVICE", "STATE", "HEALTH", "SINCE", "CONTAINER", "IMAGE"], &rows))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `up`: bring the site to what its file says.
 
 use super::site::{Loaded, load, load_locked};
+use super::sizing::Chosen;
 use super::{Adapters, Context, run};
 use crate::cli::UpArgs;
 use crate::engine::Engine;
@@ -9,7 +10,6 @@ use crate::observed::{Labelled, Observed};
 use crate::plan::up::Situation;
 use crate::plan::{Plan, up};
 use crate::stack::Inputs;
-use crate::stack::sizing::{Sizing, size};
 
 pub async fn cmd_up<A: Adapters>(context: &Context<'_, A>, args: &UpArgs) -> Result<()> {
     if args.dry_run {
@@ -52,7 +52,9 @@ pub async fn plan<A: Adapters>(
     wait_seconds: u32,
 ) -> Result<Plan> {
     let observed = loaded.observe(engine).await?;
-    with_situation(context, loaded, &observed, wait_seconds, up::up)
+    let mut plan = with_situation(context, loaded, &observed, wait_seconds, up::up)?;
+    plan.remarks.extend(Chosen::of(context, loaded, observed.engine.kind).warnings());
+    Ok(plan)
 }
 
 /// Gathers what the planning functions want and gives it to one of them.
@@ -64,7 +66,7 @@ pub fn with_situation<A: Adapters, T>(
     f: impl FnOnce(&Situation<'_>) -> Result<T>,
 ) -> Result<T> {
     let local = loaded.local_facts(context)?;
-    let sizing = sizing(context, loaded);
+    let sizing = Chosen::of(context, loaded, observed.engine.kind).sizing;
     let port_holders = port_holders(context, loaded, observed)?;
     let secrets = loaded.secrets.of_odoo();
     f(&Situation {
@@ -79,10 +81,6 @@ pub fn with_situation<A: Adapters, T>(
         wait_seconds,
         settled: loaded.dir.journal().is_settled()?,
     })
-}
-
-fn sizing<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) -> Sizing {
-    size(context.adapters.machine().capacity, loaded.site.users)
 }
 
 /// Who has a port of the site, if it is not the site itself.

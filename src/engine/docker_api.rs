@@ -52,6 +52,7 @@ const UPDATE_PAUSE: Duration = Duration::from_millis(50);
 /// A connection to an engine that has answered.
 pub struct DockerApi {
     info: EngineInfo,
+    traits: create::Traits,
     wire: Wire,
     /// For what the engine does at once.
     ordinary: Docker,
@@ -70,7 +71,10 @@ impl DockerApi {
             Docker::connect_with_custom_transport(wire.transport(), address, ORDINARY.as_secs(), version)
                 .map_err(|error| failure("cannot talk to the container engine", error))?;
         let unhurried = client.clone().with_timeout(Duration::from_secs(UNHURRIED));
-        Ok(DockerApi { info, wire, ordinary: client, unhurried })
+        let about: observe::ApiAbout =
+            wire.get("/info").await.map_err(|error| failure("cannot ask the engine about itself", error))?;
+        let traits = about.traits(info.kind);
+        Ok(DockerApi { info, traits, wire, ordinary: client, unhurried })
     }
 
     /// Reads one JSON value. Podman answers with an error when a container ends while it is being
@@ -291,8 +295,7 @@ impl Engine for DockerApi {
     async fn create(&self, spec: &ContainerSpec) -> Result<String> {
         self.require_sources(spec).await?;
         let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
-        let made =
-            self.ordinary.create_container(Some(options), create::container(spec, self.info.kind)).await;
+        let made = self.ordinary.create_container(Some(options), create::container(spec, self.traits)).await;
         let doing = || format!("cannot create the container `{}`", spec.name);
         made.map(|made| made.id).map_err(|error| failure(doing(), error))
     }

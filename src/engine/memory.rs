@@ -14,7 +14,7 @@ use self::host::{Ending, Host};
 use super::{Engine, Exec, ExecOutput, LogQuery, PullProgress, Stream};
 use crate::failure::{Failure, Kind, Result};
 use crate::name::ImageRef;
-use crate::observed::{Container, ContainerSummary, EngineInfo, EngineKind, Image, Network, Volume};
+use crate::observed::{Container, ContainerSummary, EngineInfo, EngineKind, Health, Image, Network, Volume};
 use crate::stack::spec::{ContainerSpec, NetworkSpec, Role, VolumeSpec};
 
 /// What a container's main process does once it is started.
@@ -110,6 +110,13 @@ impl MemoryEngine {
     pub fn write_log(&self, container: &str, stream: Stream, line: &str) {
         if let Ok(found) = self.shared.host.borrow_mut().find(container) {
             found.log.push((stream, line.to_owned()));
+        }
+    }
+
+    /// What a container's healthcheck says from now on.
+    pub fn set_health(&self, container: &str, health: Health) {
+        if let Ok(found) = self.shared.host.borrow_mut().find(container) {
+            found.health = Some(health);
         }
     }
 

@@ -38,11 +38,10 @@ pub fn nothing_foreign(site: &Site, owner: &Owner, observed: &Observed) -> Resul
     let found_network = observed.networks.iter().find(|n| n.name == network);
     let found_networks =
         strangers(&network, found_network.map(|n| n as &dyn Labels)).map(|why| format!("network {why}"));
-    let prefixes = [format!("{site}-db-"), format!("{site}-web-"), names::socket_volume(site)];
     let found_volumes = observed
         .volumes
         .iter()
-        .filter(|volume| is_site_volume(&volume.name, &prefixes))
+        .filter(|volume| is_site_volume(&volume.name, site))
         .filter_map(|volume| strangers(&volume.name, Some(volume)).map(|why| format!("volume {why}")));
     let foreign: Vec<String> = found_containers.chain(found_networks).chain(found_volumes).collect();
     if foreign.is_empty() {
@@ -76,13 +75,21 @@ fn stranger(name: &str, thing: &dyn Labels, owner: &Owner) -> Option<String> {
     }
 }
 
-/// Generation volumes end in a number; the socket volume is one name.
-fn is_site_volume(name: &str, prefixes: &[String; 3]) -> bool {
-    let numbered = |prefix: &String| {
-        name.strip_prefix(prefix.as_str())
+/// Volumes with data end in the number of their generation; the others have one name each.
+fn is_site_volume(name: &str, site: &SiteName) -> bool {
+    let numbered = |prefix: String| {
+        name.strip_prefix(&prefix)
             .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit()))
     };
-    numbered(&prefixes[0]) || numbered(&prefixes[1]) || name == prefixes[2]
+    let single = [
+        names::socket_volume(site),
+        names::tmp_volume(site),
+        names::cache_volume(site, Slot::A),
+        names::cache_volume(site, Slot::B),
+    ];
+    numbered(format!("{site}-db-"))
+        || numbered(format!("{site}-web-"))
+        || single.iter().any(|own| own == name)
 }
 
 /// Refuses a site file that its own data does not fit.

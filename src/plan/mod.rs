@@ -17,10 +17,10 @@ use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login};
 use crate::render::odoo_conf::OdooConf;
 use crate::site::release::Release;
 use crate::site::{External, Ssh};
-use server::ServerCheck;
-
+use crate::stack::collation::Collation;
 use crate::stack::spec::{ContainerSpec, NetworkSpec, VolumeSpec};
 use crate::state::{Made, Phase};
+use server::ServerCheck;
 
 /// One thing to do. Everything is decided: names, addresses, texts, deadlines in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -116,6 +116,7 @@ pub enum Action {
     CreateDatabase {
         container: String,
         name: String,
+        collation: Collation,
         becomes: DbName,
     },
     InstallBase {
@@ -338,7 +339,9 @@ impl fmt::Display for Action {
             A::ClaimDatabase { database, .. } => write!(f, "claim the empty database {database}"),
             A::CompleteDatabase { database, .. } => write!(f, "mark database {database} as complete"),
             A::PrepareRole { .. } => write!(f, "prepare PostgreSQL role odoo"),
-            A::CreateDatabase { name, .. } => write!(f, "create database {name}"),
+            A::CreateDatabase { name, collation, .. } => {
+                write!(f, "create database {name}, sorted by {collation}")
+            }
             A::InstallBase { database, .. } => write!(f, "install Odoo's base modules in {database}"),
             A::SetFirstUser { user, .. } => {
                 write!(f, "set the first user {} with a random password", user.login)

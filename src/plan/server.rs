@@ -56,11 +56,11 @@ impl Connections {
     #[must_use]
     pub fn of(sizing: &Sizing, databases: usize) -> Connections {
         let databases = u32::try_from(databases).unwrap_or(u32::MAX);
-        let servers = 2 * (sizing.workers + 1); // and the evented one
-        let processes = servers.saturating_mul(databases) + sizing.cron_threads;
+        let servers = 2 * (sizing.odoo.workers + 1); // and the evented one
+        let processes = servers.saturating_mul(databases) + sizing.odoo.cron_threads;
         Connections {
             least: processes.saturating_mul(FEWEST_PER_PROCESS),
-            most: processes.saturating_mul(sizing.db_maxconn),
+            most: processes.saturating_mul(sizing.odoo.db_maxconn),
         }
     }
 }

@@ -10,7 +10,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::stack::server::Server;
-use crate::stack::spec::{Attachment, ContainerSpec, LABEL_SITE, Mount, MountSource, Restart};
+use crate::stack::spec::{
+    Attachment, ContainerSpec, Healthcheck, LABEL_SITE, LogRotation, Mount, MountSource, Restart,
+};
 use crate::stack::{OdooServer, Stack};
 
 const HEAD: &str = "\
@@ -48,10 +50,42 @@ struct Service {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     volumes: Vec<ServiceVolume>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    cap_drop: [&'static str; 1],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cap_add: Vec<&'static str>,
+    security_opt: [&'static str; 1],
+    read_only: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tmpfs: Vec<String>,
+    pids_limit: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mem_limit: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memswap_limit: Option<u64>,
+    logging: Logging,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healthcheck: Option<Check>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     shm_size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stop_signal: Option<String>,
     stop_grace_period: String,
+}
+
+#[derive(Serialize)]
+struct Logging {
+    driver: &'static str,
+    options: BTreeMap<&'static str, String>,
+}
+
+#[derive(Serialize)]
+struct Check {
+    test: [String; 2],
+    interval: String,
+    timeout: String,
+    start_period: String,
+    retries: u32,
 }
 
 #[derive(Serialize)]
@@ -178,9 +212,37 @@ fn service(spec: &ContainerSpec, depends_on: &[&'static str], root: &Path) -> Se
             })
             .collect(),
         volumes: spec.mounts.iter().map(|mount| volume(mount, root)).collect(),
+        user: spec.user.clone(),
+        cap_drop: ["ALL"],
+        cap_add: spec.capabilities.iter().map(|capability| capability.word()).collect(),
+        security_opt: ["no-new-privileges:true"],
+        read_only: spec.read_only_root,
+        tmpfs: spec.tmpfs.iter().map(|tmpfs| format!("{}:size={}", tmpfs.target, tmpfs.size_bytes)).collect(),
+        pids_limit: spec.pids,
+        mem_limit: spec.memory_bytes,
+        memswap_limit: spec.memory_bytes,
+        logging: logging(spec.log),
+        healthcheck: spec.healthcheck.as_ref().map(healthcheck),
         shm_size: spec.shm_bytes,
         stop_signal: spec.stop_signal.clone(),
         stop_grace_period: format!("{}s", spec.stop_grace),
+    }
+}
+
+/// Docker's own files; for another driver, the owner of the file changes it.
+fn logging(log: LogRotation) -> Logging {
+    let options = [("max-size", log.file_bytes.to_string()), ("max-file", log.files.to_string())];
+    Logging { driver: "json-file", options: options.into() }
+}
+
+fn healthcheck(check: &Healthcheck) -> Check {
+    let seconds = |number: u32| format!("{number}s");
+    Check {
+        test: ["CMD-SHELL".to_owned(), escaped(&check.script)],
+        interval: seconds(check.interval),
+        timeout: seconds(check.timeout),
+        start_period: seconds(check.start_period),
+        retries: check.retries,
     }
 }
 
@@ -205,7 +267,7 @@ mod tests {
     use crate::secret::Secret;
     use crate::site::parse;
     use crate::stack::names::Slot;
-    use crate::stack::sizing::{Capacity, size};
+    use crate::stack::sizing::{Capacity, Demand, size};
     use crate::stack::spec::{Owner, Subnet};
     use crate::stack::{Choice, Inputs, Place, stack};
 
@@ -218,7 +280,7 @@ mod tests {
               postgres: {image: 'docker.io/library/postgres:17'}\nnginx: {image: 'docker.io/library/nginx:stable'}\n",
         )
         .unwrap();
-        let sizing = size(Capacity { cpus: 2, memory_bytes: 4 << 30 }, site.users);
+        let sizing = size(Capacity { cpus: 2, memory_bytes: 4 << 30, rotational: false }, Demand::of(&site));
         let owner = Owner { site: site.name.to_string(), site_id: "id1".into() };
         let (password, hash) = (Secret::new("the-password"), Secret::new("the-hash"));
         let secrets = OdooSecrets {
@@ -234,6 +296,8 @@ mod tests {
             odoos: vec![Place { database: site.databases().remove(0), index: 0, slot: Slot::A }],
             nginx_slot: Slot::A,
             certificate: "local-1".into(),
+            certificate_trusted: false,
+            static_version: "1".into(),
             ssh_client: String::new(),
         };
         compose(&stack(&inputs, &choice), Path::new(root)).unwrap()

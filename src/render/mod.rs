@@ -5,4 +5,5 @@ pub mod libpq;
 pub mod nginx_conf;
 pub mod odoo_conf;
 pub mod pg_hba;
+pub mod postgresql_conf;
 pub mod site_file;

@@ -14,10 +14,13 @@ use crate::secret::Secret;
 use crate::site::release::Release;
 use crate::site::value::{OptionKey, OptionValue};
 use crate::site::{Smtp, SmtpEncryption};
-use crate::stack::sizing::Sizing;
+use crate::stack::sizing::OdooSizes;
 
 /// Where the socket directory is mounted in both containers.
 pub const SOCKET_DIRECTORY: &str = "/var/run/postgresql";
+/// The same directory as a mount must name it: /var/run is a symbolic link in the images, and Podman
+/// 4.3 follows it on the host when it fills a new volume from the image.
+pub const SOCKET_MOUNT: &str = "/run/postgresql";
 /// The PostgreSQL role that Odoo connects as: no superuser, no createdb.
 pub const DATABASE_ROLE: &str = "odoo";
 pub const HTTP_PORT: u16 = 8069;
@@ -43,7 +46,7 @@ pub struct OdooConf {
     pub endpoint: Endpoint,
     /// One, but for scheduled actions, which serve all.
     pub databases: Vec<DbName>,
-    pub sizing: Sizing,
+    pub sizing: OdooSizes,
     /// Odoo's database manager may be shown.
     pub list_databases: bool,
     pub smtp: Option<Smtp>,
@@ -92,7 +95,7 @@ fn options(conf: &OdooConf, secrets: &OdooSecrets<'_>) -> Vec<(&'static str, Str
     options.extend(database(conf, secrets));
     options.extend(server(conf));
     if conf.purpose != Purpose::Command {
-        options.extend(limits(&conf.sizing));
+        options.extend(limits(&conf.sizing, conf.release));
     }
     if let Some(smtp) = &conf.smtp {
         options.extend(mail(smtp, conf.release, secrets.smtp_password));
@@ -118,7 +121,7 @@ fn database(conf: &OdooConf, secrets: &OdooSecrets<'_>) -> Vec<(&'static str, St
     options
 }
 
-fn server(conf: &OdooConf) -> [(&'static str, String); 7] {
+fn server(conf: &OdooConf) -> Vec<(&'static str, String)> {
     let sizing = &conf.sizing;
     let (workers, cron_threads, http) = match conf.purpose {
         Purpose::Http => (sizing.workers, 0, true),
@@ -127,7 +130,7 @@ fn server(conf: &OdooConf) -> [(&'static str, String); 7] {
         Purpose::Cron => (1, sizing.cron_threads, false),
         Purpose::Command => (0, 0, false),
     };
-    [
+    let mut options = vec![
         ("proxy_mode", "True".to_owned()),
         ("http_enable", python_bool(http)),
         ("http_interface", "0.0.0.0".to_owned()),
@@ -135,7 +138,12 @@ fn server(conf: &OdooConf) -> [(&'static str, String); 7] {
         (conf.release.evented_port_key(), EVENTED_PORT.to_string()),
         ("workers", workers.to_string()),
         ("max_cron_threads", cron_threads.to_string()),
-    ]
+    ];
+    if http && conf.release.has_x_accel() {
+        // nginx sends attachments: a worker of Odoo would be busy for as long as the client reads.
+        options.push(("x_sendfile", python_bool(true)));
+    }
+    options
 }
 
 /// The mail server of last resort: Odoo asks it when none is set up in its own settings.
@@ -155,14 +163,25 @@ fn mail(smtp: &Smtp, release: Release, password: Option<&Secret>) -> Vec<(&'stat
     options
 }
 
-fn limits(sizing: &Sizing) -> [(&'static str, String); 5] {
-    [
-        ("limit_memory_soft", sizing.limit_memory_soft.to_string()),
-        ("limit_memory_hard", sizing.limit_memory_hard.to_string()),
-        ("limit_request", sizing.limit_request.to_string()),
-        ("limit_time_cpu", sizing.limit_time_cpu.to_string()),
-        ("limit_time_real", sizing.limit_time_real.to_string()),
-    ]
+/// Sizes of the multi-process server. 17 lets the evented process have connections of its own
+/// number, 18 memory.
+fn limits(sizing: &OdooSizes, release: Release) -> Vec<(&'static str, String)> {
+    let mut limits = vec![
+        ("limit_memory_soft", sizing.limit_memory_soft),
+        ("limit_memory_hard", sizing.limit_memory_hard),
+        ("limit_request", sizing.limit_request.into()),
+        ("limit_time_cpu", sizing.limit_time_cpu.into()),
+        ("limit_time_real", sizing.limit_time_real.into()),
+        ("limit_time_real_cron", sizing.limit_time_real_cron.into()),
+    ];
+    if release.number() >= 17 {
+        limits.push(("db_maxconn_gevent", sizing.db_maxconn_gevent.into()));
+    }
+    if release.number() >= 18 {
+        limits.push(("limit_memory_soft_gevent", sizing.limit_memory_soft_gevent));
+        limits.push(("limit_memory_hard_gevent", sizing.limit_memory_hard_gevent));
+    }
+    limits.into_iter().map(|(key, value)| (key, value.to_string())).collect()
 }
 
 fn python_bool(value: bool) -> String {
@@ -172,7 +191,7 @@ fn python_bool(value: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stack::sizing::{Capacity, size};
+    use crate::stack::sizing::{Capacity, Demand, size};
 
     fn rendered(release: u32, purpose: Purpose) -> String {
         text(&conf(release, purpose))
@@ -184,7 +203,11 @@ mod tests {
             purpose,
             endpoint: Endpoint::of(&crate::site::parse::site("name: acme\ndomain: a.b").unwrap().postgres),
             databases: vec!["acme".parse().unwrap()],
-            sizing: size(Capacity { cpus: 4, memory_bytes: 8 << 30 }, 60),
+            sizing: size(
+                Capacity { cpus: 4, memory_bytes: 8 << 30, rotational: false },
+                Demand { users: 60, databases: 1, external_postgres: false },
+            )
+            .odoo,
             list_databases: false,
             smtp: None,
             options: BTreeMap::new(),

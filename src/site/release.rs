@@ -55,9 +55,9 @@ impl Release {
         self.0 >= 16
     }
 
-    /// Whether Odoo can leave the sending of files to the proxy (`x_sendfile`).
+    /// Whether it can leave the sending of attachments to the proxy (`x_sendfile`, X-Accel-Redirect).
     #[must_use]
-    pub fn has_x_sendfile(self) -> bool {
+    pub fn has_x_accel(self) -> bool {
         self.0 >= 16
     }
 

@@ -1,6 +1,8 @@
 //! From a [`Site`] to the volumes, networks, containers and files it needs.
 
+pub mod collation;
 pub mod fingerprint;
+pub mod hardening;
 pub mod names;
 pub mod server;
 pub mod sizing;
@@ -21,9 +23,10 @@ use spec::{
 
 use crate::name::{DbName, ImageRef, Port, SiteName};
 use crate::render::libpq::{self, Endpoint};
-use crate::render::nginx_conf::{CONFIG_MOUNT, Host, NginxConf, TLS_MOUNT};
-use crate::render::odoo_conf::{OdooConf, OdooSecrets, Purpose, SOCKET_DIRECTORY, odoo_conf};
+use crate::render::nginx_conf::{CACHE_MOUNT, CONFIG_MOUNT, DATA_MOUNT, Host, Hsts, NginxConf, TLS_MOUNT};
+use crate::render::odoo_conf::{OdooConf, OdooSecrets, Purpose, SOCKET_MOUNT, odoo_conf};
 use crate::render::pg_hba::PG_HBA;
+use crate::render::postgresql_conf::{settings, words};
 use crate::site::{Database, Site};
 
 /// Seconds that a stopping container gets. PostgreSQL writes a checkpoint; Odoo ends its requests.
@@ -55,7 +58,12 @@ pub mod files {
 
 const POSTGRES_MOUNT: &str = "/etc/autoodoo/postgres";
 const ODOO_CONF_MOUNT: &str = "/etc/odoo";
-const SHM_BYTES: u64 = 256 * 1024 * 1024;
+/// Files that a process may have open. Set by the shell before the server starts and not by the engine:
+/// an engine that may not raise its own limit so far would refuse to start the container.
+const LIMIT_FILES: &str = "ulimit -n 16384 2>/dev/null;";
+/// Does nothing. A shell that waits removes what processes run in the container leave behind, which
+/// `sleep` as process 1 would not.
+const HOLD: [&str; 3] = ["sh", "-c", "sleep infinity & wait"];
 
 /// What a plan has chosen before the stack can be spelt out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +76,11 @@ pub struct Choice {
     pub nginx_slot: Slot,
     /// The certificate's directory under `secrets/tls`.
     pub certificate: String,
+    /// Browsers trust it by themselves.
+    pub certificate_trusted: bool,
+    /// Another one for each change of Odoo's image: what nginx keeps of one's static files is never
+    /// sent for the other's.
+    pub static_version: String,
     /// The fingerprint of the host's ssh client; empty for a site that needs none.
     pub ssh_client: String,
 }
@@ -133,6 +146,9 @@ pub struct Stack {
     pub web_volume: VolumeSpec,
     /// None when Odoo reaches its server through the network.
     pub socket_volume: Option<VolumeSpec>,
+    pub tmp_volume: VolumeSpec,
+    /// Of the nginx slot in use.
+    pub cache_volume: VolumeSpec,
     /// One a database.
     pub odoos: Vec<OdooServer>,
     /// Scheduled actions of every database.
@@ -141,6 +157,7 @@ pub struct Stack {
     pub command: OdooContainer,
     pub front: ContainerSpec,
     pub nginx: ContainerSpec,
+    pub nginx_test: ContainerSpec,
     pub nginx_conf: NginxConf,
 }
 
@@ -148,7 +165,8 @@ impl Stack {
     /// Data first.
     pub fn volumes(&self) -> impl Iterator<Item = &VolumeSpec> {
         let db = self.server.own().map(|own| &own.volume);
-        db.into_iter().chain([&self.web_volume]).chain(&self.socket_volume)
+        let scratch = [&self.tmp_volume, &self.cache_volume];
+        db.into_iter().chain([&self.web_volume]).chain(&self.socket_volume).chain(scratch)
     }
 }
 
@@ -201,22 +219,50 @@ pub fn stack(inputs: &Inputs<'_>, choice: &Choice) -> Stack {
         socket_volume: Endpoint::of(&site.postgres)
             .is_socket()
             .then(|| volume(names::socket_volume(&site.name), "socket")),
+        tmp_volume: volume(names::tmp_volume(&site.name), "tmp"),
+        cache_volume: volume(names::cache_volume(&site.name, choice.nginx_slot), "cache"),
         odoos: choice.odoos.iter().map(|place| odoo_server(inputs, choice, place)).collect(),
         cron: cron(inputs, choice),
         command: command(inputs, choice),
         front: front(inputs, choice),
         nginx: nginx(inputs, choice),
-        nginx_conf: NginxConf {
-            hosts: choice.odoos.iter().map(|place| nginx_host(place, choice.subnet)).collect(),
-            release: site.odoo.release,
-            https: site.listen.https,
-            certificate: choice.certificate.clone(),
-        },
+        nginx_test: nginx_test(inputs, choice),
+        nginx_conf: conf_of_nginx(inputs, choice),
+    }
+}
+
+fn conf_of_nginx(inputs: &Inputs<'_>, choice: &Choice) -> NginxConf {
+    let site = inputs.site;
+    NginxConf {
+        release: site.odoo.release,
+        hosts: choice.odoos.iter().map(|place| nginx_host(place, choice.subnet)).collect(),
+        https: site.listen.https,
+        certificate: choice.certificate.clone(),
+        gateway: choice.subnet.gateway(),
+        static_version: choice.static_version.clone(),
+        hsts: hsts(site, choice),
+        upload_limit_mib: site.nginx.upload_limit_mib,
+        manager: site.manager.clone(),
+        proxy: site.proxy.clone(),
+        sizing: inputs.sizing.nginx,
+    }
+}
+
+/// Where browsers do not trust the certificate they would lock the visitor out.
+fn hsts(site: &Site, choice: &Choice) -> Hsts {
+    match (choice.certificate_trusted, site.nginx.hsts_subdomains) {
+        (false, _) => Hsts::Off,
+        (true, false) => Hsts::OneYear,
+        (true, true) => Hsts::OneYearWithSubdomains,
     }
 }
 
 fn nginx_host(place: &Place, subnet: Subnet) -> Host {
-    Host { names: place.database.names().cloned().collect(), odoo: place.address(subnet) }
+    Host {
+        names: place.database.names().cloned().collect(),
+        database: place.database.name.clone(),
+        odoo: place.address(subnet),
+    }
 }
 
 fn labels(owner: &Owner, role: &str) -> BTreeMap<String, String> {
@@ -225,7 +271,7 @@ fn labels(owner: &Owner, role: &str) -> BTreeMap<String, String> {
         .into()
 }
 
-/// A container with nothing particular about it.
+/// A container with nothing particular about it, and with no right that it may do without.
 fn plain(inputs: &Inputs<'_>, role: Role, name: String, image: &ImageRef) -> ContainerSpec {
     ContainerSpec {
         name,
@@ -243,6 +289,14 @@ fn plain(inputs: &Inputs<'_>, role: Role, name: String, image: &ImageRef) -> Con
         stop_signal: None,
         stop_grace: 10,
         shm_bytes: None,
+        capabilities: Vec::new(),
+        read_only_root: true,
+        tmpfs: hardening::scratch(),
+        pids: hardening::PIDS,
+        memory_bytes: None,
+        log: hardening::LOG,
+        healthcheck: None,
+        selinux_level: Some(hardening::selinux_level(&inputs.owner.site_id)),
         stdin: false,
         tty: false,
         auto_remove: false,
@@ -280,18 +334,17 @@ fn postgres(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
     let guard = format!(
         "exec 9<{data} && flock -n 9 || \
          {{ echo 'another PostgreSQL is running on this volume' >&2; exit 75; }}; \
+         [ -O {data} ] || \
+         {{ echo \"the data belongs to user $(stat -c %u {data}), the image's postgres is $(id -u)\" >&2; exit 77; }}; \
+         {LIMIT_FILES} \
          export POSTGRES_PASSWORD=\"$(head -c 32 /dev/urandom | base64)\"; \
          exec docker-entrypoint.sh \"$@\""
     );
-    let settings = [
-        "listen_addresses=".to_owned(),
-        format!("hba_file={POSTGRES_MOUNT}/pg_hba.conf"),
-        "password_encryption=scram-sha-256".to_owned(),
-        format!("max_connections={}", inputs.sizing.max_connections),
-        format!("shared_buffers={}MB", inputs.sizing.shared_buffers_mib),
-    ];
+    let hba_file = format!("hba_file={POSTGRES_MOUNT}/pg_hba.conf");
+    let fixed = ["listen_addresses=", &hba_file, "password_encryption=scram-sha-256"];
     let mut command = vec!["postgres".to_owned()];
-    command.extend(settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]));
+    command.extend(fixed.into_iter().flat_map(|setting| ["-c".to_owned(), setting.to_owned()]));
+    command.extend(words(&settings(&inputs.sizing.postgres, site.postgres.major)));
     let env = [("POSTGRES_INITDB_ARGS", "--data-checksums --encoding=UTF8")];
     let spec = ContainerSpec {
         entrypoint: ["sh", "-c", &guard, "sh"].map(str::to_owned).to_vec(),
@@ -299,23 +352,27 @@ fn postgres(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
         env: env.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         mounts: vec![
             volume_mount(names::db_volume(&site.name, choice.generation), data),
-            volume_mount(names::socket_volume(&site.name), SOCKET_DIRECTORY),
+            volume_mount(names::socket_volume(&site.name), SOCKET_MOUNT),
             read_only_directory(dirs::POSTGRES, POSTGRES_MOUNT),
         ],
         stop_grace: POSTGRES_GRACE,
-        shm_bytes: Some(SHM_BYTES),
+        shm_bytes: Some(inputs.sizing.postgres.shm_bytes),
+        memory_bytes: Some(inputs.sizing.memory.postgres.limit_bytes),
         ..plain(inputs, Role::Postgres, names::postgres(&site.name), &site.postgres.image)
     };
-    sealed(spec, &[PG_HBA])
+    sealed(hardening::postgres(spec, inputs.sizing.postgres.max_connections), &[PG_HBA])
 }
 
 /// Starts Odoo once PostgreSQL accepts connections. The image's own entrypoint would wait too, but up
 /// to release 16 it hands the password of odoo.conf to Odoo as an argument, for every `ps` to see;
 /// and while it waits it ignores the signal to stop.
+///
+/// /tmp outlives the container: what nobody has written to for days is removed at the start.
 fn start_odoo(endpoint: &Endpoint) -> String {
     let Endpoint { host, port, .. } = endpoint;
     format!(
-        "trap 'exit 143' TERM INT; \
+        "{LIMIT_FILES} trap 'exit 143' TERM INT; \
+         find /tmp -xdev -mindepth 1 -mtime +2 -delete 2>/dev/null; \
          until pg_isready --quiet --host={host} --port={port}; do sleep 0.2; done; \
          exec odoo \"$@\""
     )
@@ -350,7 +407,7 @@ fn conf(inputs: &Inputs<'_>, purpose: Purpose, databases: Vec<DbName>) -> OdooCo
         purpose,
         endpoint: Endpoint::of(&site.postgres),
         databases,
-        sizing: inputs.sizing.clone(),
+        sizing: inputs.sizing.odoo.clone(),
         list_databases: site.manager.is_open(),
         smtp: site.smtp.clone(),
         options: site.odoo.options.clone(),
@@ -374,16 +431,22 @@ fn odoo(
     let mut spec = ContainerSpec {
         entrypoint: ["sh", "-c", &start_odoo(endpoint), "odoo"].map(str::to_owned).to_vec(),
         env: libpq::environment(endpoint, certificates, ODOO_CONF_MOUNT),
-        mounts: std::iter::once(volume_mount(
-            names::web_volume(&site.name, choice.generation),
-            "/var/lib/odoo",
-        ))
-        .chain(socket.map(|name| volume_mount(name, SOCKET_DIRECTORY)))
+        mounts: [
+            volume_mount(names::web_volume(&site.name, choice.generation), "/var/lib/odoo"),
+            volume_mount(names::tmp_volume(&site.name), "/tmp"),
+        ]
+        .into_iter()
+        .chain(socket.map(|name| volume_mount(name, SOCKET_MOUNT)))
         .collect(),
         attachment: Attachment::Network { name: names::network(&site.name), address },
         stop_grace: ODOO_GRACE,
+        memory_bytes: Some(match conf.purpose {
+            Purpose::Http | Purpose::Command => inputs.sizing.memory.odoo.limit_bytes,
+            Purpose::Cron => inputs.sizing.memory.cron.limit_bytes,
+        }),
         ..plain(inputs, role, name, &site.odoo.image)
     };
+    spec = hardening::odoo(spec, conf.purpose, site.odoo.release);
     let conf_text = odoo_conf(&conf, inputs.secrets);
     let certificates = certificates.files().into_iter().map(|(_, text)| text);
     let files: Vec<&str> = std::iter::once(conf_text.expose()).chain(certificates).collect();
@@ -402,7 +465,8 @@ fn front(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
         container_port,
     };
     let mut spec = ContainerSpec {
-        entrypoint: ["sleep", "infinity"].map(str::to_owned).to_vec(),
+        entrypoint: HOLD.map(str::to_owned).to_vec(),
+        user: Some(hardening::NOBODY.to_owned()),
         attachment: Attachment::Network {
             name: names::network(&site.name),
             address: Some(choice.subnet.host(FRONT_HOST)),
@@ -426,34 +490,42 @@ fn holder_image() -> ImageRef {
 
 fn nginx(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
     let site = inputs.site;
-    sealed(nginx_with(inputs, names::nginx(&site.name, choice.nginx_slot), Role::Nginx, "live"), &[])
+    let name = names::nginx(&site.name, choice.nginx_slot);
+    sealed(hardening::nginx(nginx_with(inputs, choice, name, Role::Nginx, "live")), &[])
 }
 
 /// A one-off container that checks the candidate configuration in the real image, without a
 /// network: with `reuseport` even a test in the live namespace would take connections and drop them.
-#[must_use]
-pub fn nginx_test(inputs: &Inputs<'_>) -> ContainerSpec {
+fn nginx_test(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
     let name = names::helper(&inputs.site.name, names::HELPER_NGINX_TEST);
-    let mut spec = nginx_with(inputs, name, Role::Helper, "candidate");
+    let mut spec = nginx_with(inputs, choice, name, Role::Helper, "candidate");
     spec.command.insert(0, "-t".to_owned());
-    spec.entrypoint = vec!["nginx".to_owned()];
-    spec.command.retain(|word| word != "nginx");
     spec.attachment = Attachment::None;
     spec.restart = Restart::No;
-    spec
+    ContainerSpec { healthcheck: None, ..hardening::nginx(spec) }
 }
 
-fn nginx_with(inputs: &Inputs<'_>, name: String, role: Role, which: &str) -> ContainerSpec {
+/// Without the image's own entrypoint, whose scripts want to change files of the root directory.
+const START_NGINX: &str = "exec nginx \"$@\"";
+
+fn nginx_with(inputs: &Inputs<'_>, choice: &Choice, name: String, role: Role, which: &str) -> ContainerSpec {
     let site = inputs.site;
+    let data = volume_mount(names::web_volume(&site.name, choice.generation), DATA_MOUNT);
     let conf = format!("{CONFIG_MOUNT}/{which}/nginx.conf");
     ContainerSpec {
-        command: ["nginx", "-c", &conf, "-g", "daemon off;"].map(str::to_owned).to_vec(),
+        entrypoint: ["sh", "-c", &format!("{LIMIT_FILES} {START_NGINX}"), "nginx"]
+            .map(str::to_owned)
+            .to_vec(),
+        command: ["-c", &conf, "-g", "daemon off;"].map(str::to_owned).to_vec(),
         mounts: vec![
             read_only_directory(dirs::NGINX, CONFIG_MOUNT),
             read_only_directory(dirs::TLS, TLS_MOUNT),
+            volume_mount(names::cache_volume(&site.name, choice.nginx_slot), CACHE_MOUNT),
+            Mount { read_only: true, ..data },
         ],
         attachment: Attachment::Container(names::front(&site.name)),
         stop_grace: NGINX_GRACE,
+        memory_bytes: Some(inputs.sizing.memory.nginx.limit_bytes),
         ..plain(inputs, role, name, &site.nginx.image)
     }
 }
@@ -466,7 +538,7 @@ pub fn database_maker(inputs: &Inputs<'_>, command: &OdooContainer) -> Container
         name: names::helper(&inputs.site.name, names::HELPER_INIT),
         role: Role::Helper,
         labels: labels(inputs.owner, Role::Helper.word()),
-        entrypoint: ["sleep", "infinity"].map(str::to_owned).to_vec(),
+        entrypoint: HOLD.map(str::to_owned).to_vec(),
         attachment: if command.conf.endpoint.is_socket() {
             Attachment::None
         } else {
@@ -486,8 +558,9 @@ pub fn conf_owner(inputs: &Inputs<'_>) -> ContainerSpec {
     let mut mount = read_only_directory(dirs::ODOO, "/conf");
     mount.read_only = false;
     ContainerSpec {
-        entrypoint: ["sleep", "infinity"].map(str::to_owned).to_vec(),
+        entrypoint: HOLD.map(str::to_owned).to_vec(),
         user: Some("0:0".to_owned()),
+        capabilities: hardening::GIVE_AWAY.to_vec(),
         mounts: vec![mount],
         restart: Restart::No,
         stop_signal: Some("SIGKILL".to_owned()),

@@ -52,6 +52,19 @@ pub fn socket_volume(site: &SiteName) -> String {
     format!("{site}-socket")
 }
 
+/// Odoo's temporary files: uploads on their way, reports in the making. It holds no data.
+#[must_use]
+pub fn tmp_volume(site: &SiteName) -> String {
+    format!("{site}-tmp")
+}
+
+/// What nginx of a slot keeps: static files and bodies on their way. It holds no data. Two nginx
+/// beside each other have one each, since either would throw away the other's files.
+#[must_use]
+pub fn cache_volume(site: &SiteName, slot: Slot) -> String {
+    format!("{site}-cache-{}", slot.letter())
+}
+
 #[must_use]
 pub fn postgres(site: &SiteName) -> String {
     format!("{site}-postgres")

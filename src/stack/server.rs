@@ -7,7 +7,7 @@ use super::{
     Choice, HOLDER_GRACE, Inputs, TUNNEL_GRACE, dirs, names, plain, read_only_directory, sealed, volume_mount,
 };
 use crate::render::libpq::Endpoint;
-use crate::render::odoo_conf::SOCKET_DIRECTORY;
+use crate::render::odoo_conf::{SOCKET_DIRECTORY, SOCKET_MOUNT};
 use crate::site::value::HostName;
 use crate::site::{External, Ssh};
 
@@ -65,7 +65,7 @@ impl Server {
 pub fn client(inputs: &Inputs<'_>) -> ContainerSpec {
     let site = inputs.site;
     let (attachment, mounts) = if Endpoint::of(&site.postgres).is_socket() {
-        (Attachment::None, vec![volume_mount(names::socket_volume(&site.name), SOCKET_DIRECTORY)])
+        (Attachment::None, vec![volume_mount(names::socket_volume(&site.name), SOCKET_MOUNT)])
     } else {
         (Attachment::Network { name: names::network(&site.name), address: None }, Vec::new())
     };
@@ -114,7 +114,7 @@ pub(super) fn tunnel(inputs: &Inputs<'_>, choice: &Choice, external: &External, 
         command,
         user: Some("postgres".to_owned()),
         mounts: vec![
-            volume_mount(names::socket_volume(&site.name), SOCKET_DIRECTORY),
+            volume_mount(names::socket_volume(&site.name), SOCKET_MOUNT),
             read_only_directory(client, CLIENT_MOUNT),
             read_only_directory(dirs::TUNNEL, KEYS_MOUNT),
         ],

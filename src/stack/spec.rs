@@ -209,7 +209,66 @@ pub enum Restart {
     UnlessStopped,
 }
 
+/// A Linux capability (capabilities(7)) that a container keeps. All others are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Capability {
+    Chown,
+    DacOverride,
+    Fowner,
+    NetBindService,
+    Setgid,
+    Setuid,
+}
+
+impl Capability {
+    /// As engines and Compose write it, without `CAP_`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Capability::Chown => "CHOWN",
+            Capability::DacOverride => "DAC_OVERRIDE",
+            Capability::Fowner => "FOWNER",
+            Capability::NetBindService => "NET_BIND_SERVICE",
+            Capability::Setgid => "SETGID",
+            Capability::Setuid => "SETUID",
+        }
+    }
+}
+
+/// A small directory in memory. What is written there counts against the container's memory limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Tmpfs {
+    pub target: String,
+    /// Bytes at most.
+    pub size_bytes: u64,
+}
+
+/// How much of a container's output is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LogRotation {
+    /// Bytes of one file.
+    pub file_bytes: u64,
+    pub files: u32,
+}
+
+/// A script that the engine runs in the container's shell now and then; exit code 0 means healthy.
+/// Not a list of words, which Podman 4.3 would take apart at every space. All times in seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Healthcheck {
+    pub script: String,
+    pub interval: u32,
+    pub timeout: u32,
+    /// Failures within this time after the start do not count.
+    pub start_period: u32,
+    /// Failures in a row that make it unhealthy.
+    pub retries: u32,
+}
+
+/// A container. Its processes never gain privileges by executing a program (`no-new-privileges`),
+/// whatever is written here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, as engines ask it")]
 pub struct ContainerSpec {
     pub name: String,
     pub role: Role,
@@ -233,6 +292,19 @@ pub struct ContainerSpec {
     pub stop_grace: u32,
     /// Bytes of /dev/shm; `None` for the engine's default (64 MiB).
     pub shm_bytes: Option<u64>,
+    /// What it keeps; everything else is dropped.
+    pub capabilities: Vec<Capability>,
+    /// Nothing but mounts can be written.
+    pub read_only_root: bool,
+    pub tmpfs: Vec<Tmpfs>,
+    /// Processes and threads at most.
+    pub pids: u32,
+    /// Bytes of memory at most, swap included; `None` for no limit.
+    pub memory_bytes: Option<u64>,
+    pub log: LogRotation,
+    pub healthcheck: Option<Healthcheck>,
+    /// The level of SELinux's label, where the engine uses SELinux; `None` for one that it chooses.
+    pub selinux_level: Option<String>,
     /// Keep standard input open for an attached client.
     pub stdin: bool,
     pub tty: bool,

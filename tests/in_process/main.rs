@@ -340,3 +340,39 @@ fn half_a_local_ca_is_never_replaced() {
     assert!(ran.talk.contains("half of the site's local CA"), "{}", ran.talk);
     assert_eq!(std::fs::read(world.file("secrets/ca.key")).unwrap(), key);
 }
+
+#[test]
+fn sizes_are_explained_to_people_and_programs() {
+    let world = World::with_site();
+    let ran = world.run("status --sizing");
+    assert_eq!(ran.code, 0, "{}", ran.talk);
+    for line in ["PART", "odoo      workers", "postgres  shared_buffers", "memory    limit of PostgreSQL"] {
+        assert!(ran.data.contains(line), "{line}: {}", ran.data);
+    }
+    let ran = world.run("--json status --sizing");
+    let report: serde_json::Value = serde_json::from_str(&ran.data).unwrap();
+    assert_eq!(report["capacity"]["cpus"], 2);
+    assert_eq!(report["sizing"]["postgres"]["shared_buffers_mib"], 512);
+    assert_eq!(report["sizing"]["odoo"]["workers"], 2);
+    assert_eq!(report["warnings"], serde_json::json!([]));
+}
+
+#[test]
+fn a_small_machine_is_told_with_numbers_and_served() {
+    let mut world = World::with_site();
+    world.resize(1, 975);
+    let plan = world.run("up --dry-run");
+    assert_eq!(plan.code, 0, "{}", plan.talk);
+    assert!(plan.data.contains("note: this machine is small: by Odoo's rule the site needs about 1530 MiB"));
+    assert_eq!(world.run("up").code, 0);
+}
+
+#[test]
+fn more_users_leave_postgres_alone_and_a_kernel_update_everything() {
+    let mut world = World::up();
+    world.resize(2, 4096 + 20);
+    assert_eq!(world.run("up --dry-run").data, "nothing to do\n");
+    world.edit("users: 5", "users: 500");
+    let plan = world.run("up --dry-run").data;
+    assert!(plan.contains("create container acme-odoo-b") && !plan.contains("acme-postgres"), "{plan}");
+}

@@ -22,7 +22,6 @@ use autoodoo::host::ssh::{Ssh, SshClient};
 use autoodoo::name::Port;
 use autoodoo::observed::{Connected, EngineKind, RunState};
 use autoodoo::site::value::HostName;
-use autoodoo::stack::sizing::Capacity;
 use autoodoo::ui::prompt::{Prompter, Scripted};
 
 /// Collects what a command writes.
@@ -190,7 +189,9 @@ impl World {
             deaf,
             random: SeededRandom::new(7),
             machine: Machine {
-                capacity: Capacity { cpus: 2, memory_bytes: 4 << 30 },
+                cpus: 2,
+                memory_bytes: 4 << 30,
+                rotating: Vec::new(),
                 routed: Vec::new(),
                 fqdn: None,
                 lang: None,
@@ -242,6 +243,11 @@ impl World {
 
     pub fn file(&self, path: &str) -> PathBuf {
         self.root().join(path)
+    }
+
+    /// Another machine: cores and MiB of memory.
+    pub fn resize(&mut self, cpus: u32, mib: u64) {
+        (self.machine.cpus, self.machine.memory_bytes) = (cpus, mib << 20);
     }
 
     pub fn take_port(&self, port: u16, holder: &str) {

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use bollard::models::{
-    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, ExecConfig, HostConfig, Ipam, IpamConfig,
-    Mount as ApiMount, MountType, NetworkingConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
-    VolumeCreateRequest,
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, ExecConfig, HealthConfig, HostConfig,
+    HostConfigLogConfig, Ipam, IpamConfig, Mount as ApiMount, MountType, NetworkingConfig, PortBinding,
+    RestartPolicy, RestartPolicyNameEnum, VolumeCreateRequest,
 };
 use serde::Serialize;
 
@@ -14,7 +14,8 @@ use super::attach::DETACH_KEYS;
 use crate::engine::Exec;
 use crate::observed::EngineKind;
 use crate::stack::spec::{
-    Attachment, ContainerSpec, Mount, MountSource, NetworkSpec, PublishedPort, Restart, VolumeSpec,
+    Attachment, ContainerSpec, Healthcheck, LogRotation, Mount, MountSource, NetworkSpec, PublishedPort,
+    Restart, Tmpfs, VolumeSpec,
 };
 
 /// bollard's type lacks `CheckDuplicate`, without which Docker before 25 makes a second network of
@@ -55,7 +56,17 @@ pub(super) fn volume(spec: &VolumeSpec) -> VolumeCreateRequest {
     }
 }
 
-pub(super) fn container(spec: &ContainerSpec, engine: EngineKind) -> ContainerCreateBody {
+/// What a container's request depends on besides its specification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Traits {
+    pub kind: EngineKind,
+    /// It labels processes and files.
+    pub selinux: bool,
+    /// Its usual log is a file that grows for ever unless told otherwise.
+    pub json_file_log: bool,
+}
+
+pub(super) fn container(spec: &ContainerSpec, engine: Traits) -> ContainerCreateBody {
     ContainerCreateBody {
         image: Some(spec.image.to_string()),
         entrypoint: not_empty(&spec.entrypoint),
@@ -71,21 +82,79 @@ pub(super) fn container(spec: &ContainerSpec, engine: EngineKind) -> ContainerCr
         // An attached client that ends its input ends the container's.
         stdin_once: Some(spec.stdin),
         attach_stdin: Some(spec.stdin),
+        healthcheck: spec.healthcheck.as_ref().map(healthcheck),
         host_config: Some(host_config(spec, engine)),
         networking_config: networking(&spec.attachment),
         ..ContainerCreateBody::default()
     }
 }
 
-fn host_config(spec: &ContainerSpec, engine: EngineKind) -> HostConfig {
+fn host_config(spec: &ContainerSpec, engine: Traits) -> HostConfig {
+    let memory = spec.memory_bytes.map(saturating);
     HostConfig {
         network_mode: Some(network_mode(&spec.attachment)),
-        port_bindings: Some(port_bindings(&spec.ports, engine)),
+        port_bindings: Some(port_bindings(&spec.ports, engine.kind)),
         mounts: Some(spec.mounts.iter().map(mount).collect()),
-        restart_policy: Some(restart_policy(spec.restart, engine)),
+        restart_policy: Some(restart_policy(spec.restart, engine.kind)),
         auto_remove: Some(spec.auto_remove),
         shm_size: spec.shm_bytes.map(saturating),
+        cap_drop: Some(vec!["ALL".into()]),
+        cap_add: Some(spec.capabilities.iter().map(|capability| capability.word().to_owned()).collect()),
+        security_opt: Some(security_options(spec, engine)),
+        readonly_rootfs: Some(spec.read_only_root),
+        tmpfs: Some(spec.tmpfs.iter().map(tmpfs).collect()),
+        pids_limit: Some(spec.pids.into()),
+        memory,
+        // Memory and swap together: an Odoo that swaps slows everybody down for minutes, while a worker
+        // that is killed is replaced at once.
+        memory_swap: memory,
+        log_config: log_config(spec.log, engine),
         ..HostConfig::default()
+    }
+}
+
+fn security_options(spec: &ContainerSpec, engine: Traits) -> Vec<String> {
+    let level =
+        spec.selinux_level.iter().filter(|_| engine.selinux).map(|level| format!("label=level:{level}"));
+    ["no-new-privileges".to_owned()].into_iter().chain(level).collect()
+}
+
+fn tmpfs(tmpfs: &Tmpfs) -> (String, String) {
+    // Engines differ in what they take for granted.
+    let mode = if tmpfs.target == "/run" { "0755" } else { "1777" };
+    let options = format!("rw,noexec,nosuid,nodev,size={},mode={mode}", tmpfs.size_bytes);
+    (tmpfs.target.clone(), options)
+}
+
+/// An owner who sends the logs of all containers elsewhere has chosen so: only Docker's own file is
+/// given a limit. Podman's file has no successors and starts anew when it is full; a driver of its
+/// owner's choice without files takes no notice.
+fn log_config(log: LogRotation, engine: Traits) -> Option<HostConfigLogConfig> {
+    let option = |key: &str, value: String| (key.to_owned(), value);
+    let (typ, config) = match engine.kind {
+        EngineKind::Docker if engine.json_file_log => {
+            let options =
+                [option("max-size", log.file_bytes.to_string()), option("max-file", log.files.to_string())];
+            (Some("json-file".to_owned()), HashMap::from(options))
+        }
+        EngineKind::Docker => return None,
+        EngineKind::Podman => {
+            let bytes = log.file_bytes * u64::from(log.files);
+            (None, HashMap::from([option("max-size", bytes.to_string())]))
+        }
+    };
+    Some(HostConfigLogConfig { typ, config: Some(config) })
+}
+
+fn healthcheck(check: &Healthcheck) -> HealthConfig {
+    let nanoseconds = |seconds: u32| Some(i64::from(seconds) * 1_000_000_000);
+    HealthConfig {
+        test: Some(vec!["CMD-SHELL".into(), check.script.clone()]),
+        interval: nanoseconds(check.interval),
+        timeout: nanoseconds(check.timeout),
+        start_period: nanoseconds(check.start_period),
+        retries: Some(check.retries.into()),
+        ..HealthConfig::default()
     }
 }
 
@@ -187,7 +256,7 @@ fn saturating(bytes: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stack::spec::{Role, Subnet};
+    use crate::stack::spec::{Capability, Role, Subnet};
     use std::collections::BTreeMap;
     use std::net::Ipv4Addr;
 
@@ -226,11 +295,27 @@ mod tests {
             stop_signal: Some("SIGINT".into()),
             stop_grace: 60,
             shm_bytes: Some(1 << 28),
+            capabilities: vec![Capability::Setuid],
+            read_only_root: true,
+            tmpfs: vec![Tmpfs { target: "/run".into(), size_bytes: 1 << 20 }],
+            pids: 100,
+            memory_bytes: Some(1 << 30),
+            log: LogRotation { file_bytes: 1 << 20, files: 3 },
+            healthcheck: Some(Healthcheck {
+                script: "true".into(),
+                interval: 30,
+                timeout: 10,
+                start_period: 60,
+                retries: 3,
+            }),
+            selinux_level: Some("s0:c1,c2".into()),
             stdin: false,
             tty: false,
             auto_remove: false,
         }
     }
+
+    const DOCKER: Traits = Traits { kind: EngineKind::Docker, selinux: false, json_file_log: true };
 
     fn shown(value: &impl serde::Serialize) -> String {
         // Through a Value, which sorts the keys of bollard's hash maps.
@@ -239,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_container() {
-        insta::assert_snapshot!(shown(&container(&spec(), EngineKind::Docker)), @r#"
+        insta::assert_snapshot!(shown(&container(&spec(), DOCKER)), @r#"
         {
           "AttachStdin": false,
           "Cmd": [
@@ -251,8 +336,33 @@ mod tests {
           "ExposedPorts": {
             "80/tcp": {}
           },
+          "Healthcheck": {
+            "Interval": 30000000000,
+            "Retries": 3,
+            "StartPeriod": 60000000000,
+            "Test": [
+              "CMD-SHELL",
+              "true"
+            ],
+            "Timeout": 10000000000
+          },
           "HostConfig": {
             "AutoRemove": false,
+            "CapAdd": [
+              "SETUID"
+            ],
+            "CapDrop": [
+              "ALL"
+            ],
+            "LogConfig": {
+              "Config": {
+                "max-file": "3",
+                "max-size": "1048576"
+              },
+              "Type": "json-file"
+            },
+            "Memory": 1073741824,
+            "MemorySwap": 1073741824,
             "Mounts": [
               {
                 "ReadOnly": false,
@@ -268,6 +378,7 @@ mod tests {
               }
             ],
             "NetworkMode": "acme",
+            "PidsLimit": 100,
             "PortBindings": {
               "80/tcp": [
                 {
@@ -276,10 +387,17 @@ mod tests {
                 }
               ]
             },
+            "ReadonlyRootfs": true,
             "RestartPolicy": {
               "Name": "unless-stopped"
             },
-            "ShmSize": 268435456
+            "SecurityOpt": [
+              "no-new-privileges"
+            ],
+            "ShmSize": 268435456,
+            "Tmpfs": {
+              "/run": "rw,noexec,nosuid,nodev,size=1048576,mode=0755"
+            }
           },
           "Image": "docker.io/library/odoo:19",
           "Labels": {
@@ -306,12 +424,39 @@ mod tests {
     #[test]
     fn attachments() {
         let with = |attachment| {
-            let body = container(&ContainerSpec { attachment, ..spec() }, EngineKind::Docker);
+            let body = container(&ContainerSpec { attachment, ..spec() }, DOCKER);
             (body.host_config.unwrap().network_mode.unwrap(), body.networking_config.is_some())
         };
         assert_eq!(with(Attachment::None), ("none".into(), false));
         assert_eq!(with(Attachment::Container("front".into())), ("container:front".into(), false));
         assert_eq!(with(Attachment::Network { name: "n".into(), address: None }), ("n".into(), true));
+    }
+
+    #[test]
+    fn logs_are_limited_where_the_engine_keeps_them_in_files_of_its_own() {
+        let log = |kind, json_file_log| {
+            let config = log_config(spec().log, Traits { kind, json_file_log, ..DOCKER })?;
+            let mut options: Vec<_> = config.config?.into_iter().collect();
+            options.sort();
+            Some((config.typ, options))
+        };
+        let size = |bytes: &str| ("max-size".to_owned(), bytes.to_owned());
+        let three = ("max-file".to_owned(), "3".to_owned());
+        assert_eq!(
+            log(EngineKind::Docker, true),
+            Some((Some("json-file".into()), vec![three, size("1048576")]))
+        );
+        assert_eq!(log(EngineKind::Docker, false), None);
+        assert_eq!(log(EngineKind::Podman, false), Some((None, vec![size("3145728")])));
+    }
+
+    #[test]
+    fn the_level_is_given_where_selinux_is() {
+        assert_eq!(security_options(&spec(), DOCKER), ["no-new-privileges"]);
+        assert_eq!(
+            security_options(&spec(), Traits { selinux: true, ..DOCKER }),
+            ["no-new-privileges", "label=level:s0:c1,c2"]
+        );
     }
 
     #[test]

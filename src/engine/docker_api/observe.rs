@@ -6,12 +6,35 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
+use super::create::Traits;
 use crate::name::Port;
-use crate::observed::{Connected, Container, ContainerSummary, Image, Mounted, Network, RunState, Volume};
+use crate::observed::{
+    Connected, Container, ContainerSummary, EngineKind, Health, Image, Mounted, Network, RunState, Volume,
+};
 use crate::stack::spec::{MountSource, PublishedPort, Restart};
 
 type Labels = Option<BTreeMap<String, String>>;
+
+/// What the engine says about itself.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ApiAbout {
+    logging_driver: Option<String>,
+    security_options: Option<Vec<String>>,
+}
+
+impl ApiAbout {
+    pub(super) fn traits(&self, kind: EngineKind) -> Traits {
+        let options = self.security_options.iter().flatten();
+        Traits {
+            kind,
+            selinux: options.flat_map(|option| option.split(',')).any(|part| part == "name=selinux"),
+            json_file_log: self.logging_driver.as_deref() == Some("json-file"),
+        }
+    }
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -181,7 +204,15 @@ struct ApiConfig {
 struct ApiState {
     status: String,
     exit_code: Option<i64>,
+    health: Option<ApiHealth>,
     started_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ApiHealth {
+    status: Option<String>,
+    log: Option<Vec<IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
@@ -249,6 +280,7 @@ impl From<ApiContainer> for Container {
             labels: container.config.labels.unwrap_or_default(),
             state,
             exit_code: container.state.exit_code.filter(|_| ended),
+            health: container.state.health.filter(|_| state == RunState::Running).and_then(health),
             restart_count: container.restart_count.unwrap_or(0),
             started_at: container.state.started_at.filter(|time| !time.starts_with("0001-")),
             mounts: container.mounts.unwrap_or_default().into_iter().filter_map(mounted).collect(),
@@ -276,6 +308,18 @@ fn run_state(status: &str) -> RunState {
         "restarting" => RunState::Restarting,
         "exited" | "stopped" => RunState::Exited,
         _ => RunState::Other,
+    }
+}
+
+/// Podman without systemd says `starting` for ever and makes no check: without one there is nothing
+/// to say.
+fn health(health: ApiHealth) -> Option<Health> {
+    let checked = health.log.is_some_and(|log| !log.is_empty());
+    match health.status.as_deref() {
+        Some("healthy") => Some(Health::Healthy),
+        Some("unhealthy") => Some(Health::Unhealthy),
+        Some("starting") if checked => Some(Health::Starting),
+        _ => None,
     }
 }
 
@@ -371,6 +415,7 @@ mod tests {
             exit_code: Some(
                 137,
             ),
+            health: None,
             restart_count: 2,
             started_at: Some(
                 "2026-01-02T03:04:05.6Z",
@@ -434,6 +479,36 @@ mod tests {
         assert_eq!(container.connected, Connected::Container("def".into()));
         assert_eq!(container.restart, Restart::No);
         assert_eq!(container.image_id, "sha256:12");
+    }
+
+    #[test]
+    fn an_engine_about_itself() {
+        let traits = |json: &str| serde_json::from_str::<ApiAbout>(json).unwrap().traits(EngineKind::Docker);
+        let plain =
+            traits(r#"{"LoggingDriver":"json-file","SecurityOptions":["name=seccomp,profile=default"]}"#);
+        assert_eq!((plain.selinux, plain.json_file_log), (false, true));
+        let other =
+            traits(r#"{"LoggingDriver":"journald","SecurityOptions":["name=seccomp","name=selinux"]}"#);
+        assert_eq!((other.selinux, other.json_file_log), (true, false));
+        let silent = traits("{}");
+        assert_eq!((silent.selinux, silent.json_file_log), (false, false));
+    }
+
+    #[test]
+    fn health_is_what_a_check_has_said() {
+        let health = |json: &str| {
+            let state = format!(r#"{{"Status":"running","Health":{json}}}"#);
+            inspected(&format!(
+                r#"{{"Id":"1","Name":"a","Image":"1","Config":{{}},"State":{state},"HostConfig":{{}}}}"#
+            ))
+            .health
+        };
+        assert_eq!(health(r#"{"Status":"healthy","Log":[{"ExitCode":0}]}"#), Some(Health::Healthy));
+        assert_eq!(health(r#"{"Status":"unhealthy","Log":[]}"#), Some(Health::Unhealthy));
+        assert_eq!(health(r#"{"Status":"starting","Log":[{"ExitCode":1}]}"#), Some(Health::Starting));
+        assert_eq!(health(r#"{"Status":"starting","Log":null}"#), None);
+        assert_eq!(health(r#"{"Status":"","Log":null}"#), None);
+        assert_eq!(health("null"), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::engine::Stream;
-use crate::observed::{Connected, Container, ContainerSummary, Mounted, RunState};
+use crate::observed::{Connected, Container, ContainerSummary, Health, Mounted, RunState};
 use crate::stack::spec::{Attachment, ContainerSpec, Mount, MountSource, Restart};
 
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub(super) struct Fake {
     image_id: String,
     pub(super) state: RunState,
     pub(super) exit_code: Option<i64>,
+    pub(super) health: Option<Health>,
     pub(super) restart_count: u64,
     pub(super) started_at: Option<String>,
     /// Somebody stopped it, so that `unless-stopped` does not bring it back.
@@ -35,6 +36,7 @@ impl Fake {
             image_id,
             state: RunState::Created,
             exit_code: None,
+            health: None,
             restart_count: 0,
             started_at: None,
             stopped_on_purpose: false,
@@ -106,6 +108,7 @@ impl Fake {
             labels: self.spec.labels.clone(),
             state: self.state,
             exit_code: self.exit_code,
+            health: self.health.filter(|_| self.running() && self.spec.healthcheck.is_some()),
             restart_count: self.restart_count,
             started_at: self.started_at.clone(),
             mounts: self.spec.mounts.iter().map(mounted).collect(),

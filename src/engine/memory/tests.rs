@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
 use crate::observed::{Connected, RunState};
-use crate::stack::spec::{Attachment, Mount, MountSource, PublishedPort, Restart, Subnet};
+use crate::stack::spec::{Attachment, LogRotation, Mount, MountSource, PublishedPort, Restart, Subnet};
 
 const IMAGE: &str = "docker.io/library/odoo:19";
 
@@ -43,6 +43,14 @@ fn spec(name: &str, role: Role) -> ContainerSpec {
         stop_signal: None,
         stop_grace: 10,
         shm_bytes: None,
+        capabilities: Vec::new(),
+        read_only_root: false,
+        tmpfs: Vec::new(),
+        pids: 100,
+        memory_bytes: None,
+        log: LogRotation { file_bytes: 1 << 20, files: 2 },
+        healthcheck: None,
+        selinux_level: None,
         stdin: false,
         tty: false,
         auto_remove: false,

@@ -6,6 +6,7 @@ use super::{Situation, wanted_image_id};
 use crate::failure::{Failure, Result};
 use crate::observed::RunState;
 use crate::plan::matching::drift;
+use crate::render::nginx_conf::static_version_in;
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::names::{self, Slot};
 use crate::stack::spec::{ContainerSpec, Subnet, UsedNetwork};
@@ -24,11 +25,14 @@ pub(super) fn choose(situation: &Situation<'_>) -> Result<Choice> {
         odoos: places(situation)?,
         nginx_slot: Slot::A,
         certificate,
+        certificate_trusted: situation.local.certificate.trusted,
+        static_version: String::new(),
         ssh_client: situation.local.ssh_client.clone().unwrap_or_default(),
     };
     for number in 0..choice.odoos.len() {
         choice.odoos[number].slot = odoo_slot(situation, &choice, number);
     }
+    choice.static_version = static_version(situation, &choice);
     choice.nginx_slot = nginx_slot(situation, &choice);
     Ok(choice)
 }
@@ -109,6 +113,23 @@ fn odoo_slot(situation: &Situation<'_>, choice: &Choice, number: usize) -> Slot 
         (true, true) => serving_slot(situation, choice.subnet, place).unwrap_or(Slot::A).other(),
         (true, false) => Slot::B,
         (false, _) => Slot::A,
+    }
+}
+
+/// That of the live nginx.conf while Odoo stays what it is; else one that follows from the image,
+/// whose id is not known before it was pulled.
+fn static_version(situation: &Situation<'_>, choice: &Choice) -> String {
+    let stays = choice.odoos.iter().any(|place| {
+        let server = stack::odoo_server(&situation.inputs, choice, place);
+        matches(situation, &server.container.spec)
+    });
+    let live = situation.local.nginx_live.as_deref().and_then(static_version_in);
+    match live {
+        Some(version) if stays => version.to_owned(),
+        _ => {
+            let image = &situation.inputs.site.odoo.image;
+            text_fingerprint(wanted_image_id(situation, image).unwrap_or(image.as_str()))
+        }
     }
 }
 

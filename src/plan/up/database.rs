@@ -3,6 +3,7 @@
 use super::{Planner, retire};
 use crate::plan::{Action, FirstUser};
 use crate::site::{Database, External};
+use crate::stack::collation::collation;
 use crate::stack::{self, names};
 use crate::state::{Made, Phase};
 
@@ -50,10 +51,15 @@ impl Planner<'_> {
     /// Makes a database under a name of its own; it gets its real name when it is complete,
     /// so that a database of that name is never half-made.
     fn own_database(&mut self, database: &Database, postgres: String, cause: &str, ready: Action) {
+        let site = self.site();
         let (from, to) = (names::unfinished_database(&database.name), database.name.clone());
         self.plan.push(Action::PrepareRole { container: postgres.clone() }, cause);
-        let create =
-            Action::CreateDatabase { container: postgres.clone(), name: from.clone(), becomes: to.clone() };
+        let create = Action::CreateDatabase {
+            container: postgres.clone(),
+            name: from.clone(),
+            becomes: to.clone(),
+            collation: collation(&site.odoo.language, site.odoo.country.as_ref(), site.postgres.major),
+        };
         self.plan.push(create, cause);
         let maker = self.fill(database, &from, cause);
         let complete = "the database is complete";

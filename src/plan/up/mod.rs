@@ -442,7 +442,7 @@ impl<'a> Planner<'a> {
         let path = PathBuf::from(files::NGINX_CANDIDATE);
         let content = Hidden(self.nginx_text.clone());
         self.plan.push(Action::WriteFile { path, content }, "routes, names or certificate changed");
-        let helper = Box::new(self.with_pinned_image(&stack::nginx_test(&self.situation.inputs)));
+        let helper = Box::new(self.with_pinned_image(&self.stack.nginx_test));
         self.plan.push(Action::TestNginxConf { helper }, "a wrong one must not reach the proxy");
         let publish = Action::PublishNginxConf { fingerprint: fingerprint.to_owned() };
         self.plan.push(publish, "it passed its test");

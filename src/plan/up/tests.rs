@@ -9,8 +9,8 @@ use crate::render::pg_hba::PG_HBA;
 use crate::secret::Secret;
 use crate::site::Site;
 use crate::site::parse;
-use crate::stack::sizing::{Capacity, Sizing, size};
-use crate::stack::spec::{Attachment, MountSource, Owner};
+use crate::stack::sizing::{Capacity, Demand, Sizing, size};
+use crate::stack::spec::{Attachment, LABEL_ROLE, MountSource, Owner};
 use crate::state::Made;
 
 const ROOT: &str = "/srv/acme";
@@ -55,7 +55,7 @@ impl World {
         });
         World {
             pins: Pins { images: pins.collect() },
-            sizing: size(Capacity { cpus: 2, memory_bytes: 4 << 30 }, site.users),
+            sizing: size(Capacity { cpus: 2, memory_bytes: 4 << 30, rotational: false }, Demand::of(&site)),
             owner: Owner { site: site.name.to_string(), site_id: "id1".into() },
             observed: Observed {
                 engine: EngineInfo {
@@ -143,6 +143,7 @@ impl World {
             labels: spec.labels.clone(),
             state: RunState::Running,
             exit_code: None,
+            health: None,
             restart_count: 0,
             started_at: None,
             mounts: spec.mounts.iter().map(mounted).collect(),
@@ -201,7 +202,7 @@ impl World {
         for step in &plan.steps {
             match &step.action {
                 Action::CreateVolume(spec) => {
-                    let data = !spec.name.ends_with("-socket");
+                    let data = matches!(spec.labels[LABEL_ROLE].as_str(), "db" | "web");
                     assert!(!data || self.state.phase != Phase::Ready, "{plan}");
                     volumes.push(spec.name.clone());
                 }
@@ -415,7 +416,7 @@ fn images_that_are_absent_are_pulled_first() {
 #[test]
 fn more_users_replace_odoo_beside_the_old_one() {
     let mut world = World::running();
-    world.sizing.workers += 2;
+    world.sizing.odoo.workers += 2;
     insta::assert_snapshot!(world.plan());
 }
 
@@ -479,7 +480,7 @@ fn what_was_altered_by_hand_is_put_right() {
 fn killed_between_the_new_odoo_and_the_switch() {
     let mut world = World::running();
     let old = world.observed.containers.iter().find(|c| c.name == "acme-odoo-a").unwrap().clone();
-    world.sizing.workers += 2;
+    world.sizing.odoo.workers += 2;
     let spec = world.with(target).unwrap().odoos.remove(0).container.spec;
     assert_eq!(spec.name, "acme-odoo-b");
     let new = world.container(&spec);
@@ -593,7 +594,7 @@ fn a_moved_tag_changes_nothing_by_itself() {
 #[test]
 fn a_failed_gate_brings_nobody_down() {
     let mut world = World::running();
-    world.sizing.workers += 2;
+    world.sizing.odoo.workers += 2;
     let plan = world.with(up).unwrap();
     let gate = plan.steps.iter().find(|step| matches!(step.action, Action::AwaitOdoo { .. })).unwrap();
     assert_eq!(gate.on_failure, vec![retire("acme-odoo-b", stack::ODOO_GRACE)]);

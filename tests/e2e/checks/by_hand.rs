@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use serde_json::json;
+
 use crate::engine::Engine;
 use crate::http::Browser;
 use crate::process::{run, until};
@@ -42,6 +44,33 @@ pub fn altered(site: &Site) {
     let networks = &site.engine.inspect("container", &cron)["NetworkSettings"]["Networks"];
     assert!(networks.get(&network).is_some(), "{networks}");
     site.engine.call(&["pause", &site.nginx_container()]);
+    put_right(site);
+}
+
+/// A worker that wants more than its container may have is killed alone: the server goes on and
+/// starts another.
+pub fn out_of_memory(site: &Site) {
+    let odoo = site.odoo_container();
+    let server = || site.engine.inspect("container", &odoo)["State"]["Pid"].clone();
+    let before = server();
+    site.engine.call(&["update", "--memory", "600m", "--memory-swap", "600m", &odoo]);
+    let browser = Browser::new(site);
+    browser.log_in("owner", &site.secret("admin-password")).expect("a login");
+    let model = browser.model("ir.model", "search", &json!([[["model", "=", "res.partner"]]]), &json!({}));
+    let code = "x = b'a' * (900 * 1024 * 1024)";
+    let action = json!([{"name": "e2e", "model_id": model[0], "state": "code", "code": code}]);
+    let action = browser.model("ir.actions.server", "create", &action, &json!({}));
+    let run = json!({"jsonrpc": "2.0", "method": "call", "id": 1, "params": {
+        "model": "ir.actions.server", "method": "run", "args": [[action]], "kwargs": {}}});
+    let path = "/web/dataset/call_kw/ir.actions.server/run";
+    let json = ["--header", "Content-Type: application/json", "--data", &run.to_string()];
+    assert_eq!(browser.ask(&browser.url(path), &json).status, 502);
+    let counters = "cat /sys/fs/cgroup/memory/memory.oom_control /sys/fs/cgroup/memory.events 2>/dev/null";
+    let counters = site.engine.attempt(&["exec", &odoo, "sh", "-c", counters]).text();
+    assert!(counters.contains("oom_kill 1"), "{counters}");
+    assert_eq!(Browser::new(site).get("/web/login").status, 200);
+    assert_eq!(server(), before, "the server itself was killed");
+    site.engine.remove_by_force("container", &odoo).ends(0);
     put_right(site);
 }
 

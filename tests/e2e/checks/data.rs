@@ -19,6 +19,21 @@ pub fn first_database(site: &Site) {
     assert_eq!(site.sql(databases), expected.join(","));
 }
 
+/// By ICU, for the site's language and country, and Odoo's index for searches can be made.
+pub fn sorting(site: &Site) {
+    let provider = "select datlocprovider from pg_database where datname = current_database()";
+    assert_eq!(site.sql(provider), "i");
+    assert_eq!(site.sql("show data_checksums"), "on");
+    let sorted =
+        "select string_agg(word, ' ' order by word) from (values ('f'), ('z'), ('é'), ('e')) as words (word)";
+    assert_eq!(site.sql(sorted), "e é f z");
+    assert_eq!(site.sql("select 'ÉCLAIR' ilike 'éclair', unaccent('É')"), "t|E");
+    let index = "create temporary table people as select 'Élodie ' || n as name from generate_series(1, 9999) n; \
+                 create index people_name on people using gin (unaccent(name) gin_trgm_ops); analyze people; \
+                 explain (costs off) select from people where unaccent(name) ilike '%die 4711%'";
+    assert!(site.sql(index).contains("Index Scan on people_name"), "{}", site.sql(index));
+}
+
 pub fn french(site: &Site) {
     let browser = Browser::new(site);
     let uid = browser.log_in("owner", &site.secret("admin-password")).expect("a login");

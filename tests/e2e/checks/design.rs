@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::engine::Engine;
 use crate::site::Site;
 
 pub fn containers(site: &Site) {
@@ -24,8 +25,11 @@ pub fn containers(site: &Site) {
     let postgres = site.engine.inspect("container", &site.container("postgres"));
     assert_eq!(postgres["HostConfig"]["NetworkMode"], "none");
     assert_eq!(site.engine.of_site("network", site.name), [format!("{}-net", site.name)]);
-    let volumes = ["db-1", "socket", "web-1"].map(|volume| format!("{}-{volume}", site.name));
-    assert_eq!(site.engine.of_site("volume", site.name), volumes);
+    let (cache, volumes): (Vec<_>, Vec<_>) =
+        site.engine.of_site("volume", site.name).into_iter().partition(|name| name.contains("-cache-"));
+    assert_eq!(volumes, ["db-1", "socket", "tmp", "web-1"].map(|volume| format!("{}-{volume}", site.name)));
+    // One a slot that nginx was in.
+    assert!((1..=2).contains(&cache.len()), "{cache:?}");
 }
 
 /// What holds for each container.
@@ -39,9 +43,47 @@ fn container(site: &Site, name: &str) {
         assert!(!value.is_empty(), "{name} has no label {label}");
     }
     assert_eq!(found["Config"]["Labels"]["autoodoo.site"], site.name);
+    hardened(site, name, &found);
     if !name.ends_with("-front") {
         assert_eq!(ports(&found), [], "{name} publishes ports");
     }
+}
+
+/// CHOWN, DAC_OVERRIDE, SETGID, SETUID and NET_BIND_SERVICE as bits (capabilities(7)).
+const OF_NGINX: &str = "00000000000004c3";
+
+/// What a container may do, from what its engine says and from what its first process is.
+fn hardened(site: &Site, name: &str, found: &Value) {
+    let host = &found["HostConfig"];
+    assert_eq!(host["ReadonlyRootfs"], true, "{name}");
+    assert_eq!(host["SecurityOpt"], serde_json::json!(["no-new-privileges"]), "{name}");
+    assert!(host["PidsLimit"].as_i64().is_some_and(|limit| (1..=4096).contains(&limit)), "{name}");
+    let memory = host["Tmpfs"].as_object().expect("directories in memory");
+    assert!(memory.values().all(|options| options.as_str().is_some_and(|o| o.contains("size="))), "{name}");
+    let log = &host["LogConfig"];
+    match site.engine {
+        Engine::Docker => assert_eq!(log["Config"]["max-size"], "10485760", "{name}"),
+        // Podman shows the size in words of its own.
+        Engine::Podman => assert!(log["Size"].as_str().is_some_and(|size| size != "0B"), "{name}: {log}"),
+    }
+    let checked = found["Config"]["Healthcheck"]["Test"].as_array().is_some_and(|test| !test.is_empty());
+    assert_eq!(checked, !name.ends_with("-front"), "{name}");
+
+    let status = site.engine.call(&["exec", name, "cat", "/proc/1/status"]);
+    let field = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    let is_nginx = name.contains("-nginx-");
+    let expected = if is_nginx { OF_NGINX } else { "0000000000000000" };
+    for set in ["CapPrm:", "CapEff:", "CapBnd:"] {
+        assert_eq!(field(set), expected, "{name} {set}");
+    }
+    assert_eq!(field("NoNewPrivs:"), "1", "{name}");
+    let as_root = field("Uid:").starts_with('0');
+    assert_eq!(as_root, is_nginx, "{name}");
+    let write = site.engine.attempt(&["exec", name, "sh", "-c", "touch /etc/of-e2e"]);
+    assert!(write.text().contains("Read-only file system"), "{name}: {}", write.text());
 }
 
 /// Inside port, host address and host port of what is published.
