@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::process::{Run, run, start};
+use crate::process::{Run, Started, run, start};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
@@ -70,6 +70,11 @@ impl Engine {
         }
         command.args(args);
         command
+    }
+
+    /// Starts the client.
+    pub fn start(self, args: &[&str]) -> Started {
+        start(self.command(args), "")
     }
 
     /// Runs the client, however it ends.

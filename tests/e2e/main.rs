@@ -10,11 +10,16 @@
 mod checks;
 mod engine;
 mod http;
+mod load;
 mod process;
 mod sequence;
 mod site;
 
-use checks::{bad_days, by_hand, change, compose, data, design, endings, tools, visit};
+use checks::neighbours::Pair;
+use checks::{
+    attachments, bad_days, by_hand, change, compose, data, databases, design, endings, mail, neighbours,
+    proxy, strain, tools, visit,
+};
 use sequence::{Check, run};
 use site::{Recipe, Site};
 
@@ -43,6 +48,15 @@ fn odoo_19() {
         ("plain http and strangers' names", visit::other_doors),
         ("JSON-RPC login", visit::logs_in),
         ("websocket", visit::websocket),
+        ("security headers", proxy::headers),
+        ("compression", proxy::compressed),
+        ("sessions apart", proxy::sessions_apart),
+        ("Odoo away", proxy::odoo_away),
+        ("no database manager", proxy::no_manager),
+        ("attachments", attachments::downloads),
+        ("uploaded scripts", attachments::no_script),
+        ("access log", proxy::access_log),
+        ("floods", proxy::floods),
         ("clean first database", data::first_database),
         ("sorting and checksums", data::sorting),
         ("language and country", data::french),
@@ -60,14 +74,18 @@ fn odoo_19() {
         ("more users", change::more_users),
         ("a further name", change::alias),
         ("a release that does not start", change::bad_image),
+        ("an option that Odoo refuses", strain::refused_option),
+        ("a slow upload of 1 GB", strain::slow_upload),
         ("restart", tools::restart),
         ("containers removed by hand", by_hand::removed),
         ("containers altered by hand", by_hand::altered),
         ("a worker that is out of memory", by_hand::out_of_memory),
         ("two PostgreSQL on one volume", by_hand::second_postgres),
         ("started in reversed order", by_hand::reversed),
+        ("no connection left", strain::no_connection_left),
         ("no secret told", design::no_secret_told),
         ("down keeps data", endings::down_keeps_data),
+        ("100,000 files", strain::many_files),
         ("engine restart", by_hand::engine_restart),
         ("volumes lost", endings::lost_volume),
         ("down --volumes", endings::down_volumes),
@@ -84,6 +102,15 @@ fn odoo_14() {
         ("plain http and strangers' names", visit::other_doors),
         ("JSON-RPC login", visit::logs_in),
         ("longpolling", visit::longpolling),
+        ("security headers", proxy::headers),
+        ("compression", proxy::compressed),
+        ("sessions apart", proxy::sessions_apart),
+        ("Odoo away", proxy::odoo_away),
+        ("no database manager", proxy::no_manager),
+        ("attachments", attachments::downloads),
+        ("uploaded scripts", attachments::no_script),
+        ("access log", proxy::access_log),
+        ("floods", proxy::floods),
         ("clean first database", data::first_database),
         ("sorting and checksums", data::sorting),
         ("roles in PostgreSQL", data::roles),
@@ -91,11 +118,35 @@ fn odoo_14() {
         ("files", design::files),
         ("second up", change::nothing_to_do),
         ("odoo", tools::odoo),
-        ("no secret told", design::no_secret_told),
+        ("mail", mail::sends),
         ("the same stack by Compose", compose::login_page),
         ("memory lost", endings::lost_memory),
         ("a second directory with the name", endings::second_directory),
         ("down --volumes and a fresh site", endings::fresh_again),
     ];
     run("odoo 14", &site, checks);
+}
+
+#[test]
+fn several() {
+    let site = Site::init(&Recipe::several());
+    let checks: &[Check<Site>] = &[
+        ("up: the first database", |site| drop(site.up())),
+        ("up: a second one", databases::second),
+        ("three names", databases::logins),
+        ("a website in one", databases::websites),
+        ("attachments of both", databases::attachments),
+        ("scheduled actions of both", databases::scheduled_actions),
+        ("mail", mail::sends),
+    ];
+    run("several", &site, checks);
+    let pair = Pair { first: site, second: Site::init(&Recipe::small()) };
+    let checks: &[Check<Pair>] = &[
+        ("up: a small site beside it", neighbours::small_beside),
+        ("apart", neighbours::apart),
+        ("more memory", neighbours::more_memory),
+        ("a moved directory", neighbours::moved),
+        ("one of them goes", neighbours::one_goes),
+    ];
+    run("beside", &pair, checks);
 }

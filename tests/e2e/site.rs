@@ -1,5 +1,6 @@
 //! A site under test: its directory, the program run on it, and its removal whatever happens.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,6 +27,18 @@ impl Recipe {
         Recipe { name: "e2e-new", odoo: 19, postgres: 17, port: 190, flags }
     }
 
+    /// Gets a second database.
+    pub fn several() -> Recipe {
+        let flags = &["--language", "en_US"];
+        Recipe { name: "e2e-many", odoo: 19, postgres: 17, port: 160, flags }
+    }
+
+    /// Beside another site, with little of the machine.
+    pub fn small() -> Recipe {
+        let flags = &["--language", "en_US"];
+        Recipe { name: "e2e-small", odoo: 14, postgres: 15, port: 170, flags }
+    }
+
     pub fn odoo_14() -> Recipe {
         let flags = &["--language", "en_US", "--users", "12"];
         Recipe { name: "e2e-old", odoo: 14, postgres: 15, port: 140, flags }
@@ -49,7 +62,9 @@ pub struct Site {
     pub domain: String,
     pub http: u16,
     pub https: u16,
-    directory: TempDir,
+    /// Holds the site directory, which may move inside.
+    room: TempDir,
+    place: RefCell<PathBuf>,
 }
 
 impl Site {
@@ -60,6 +75,9 @@ impl Site {
             Engine::Docker => 20_000,
             Engine::Podman => 21_000,
         };
+        let room = TempDir::with_prefix(recipe.name).expect("a directory");
+        let place = room.path().join("site");
+        fs::create_dir(&place).expect("a directory");
         let site = Site {
             engine,
             name: recipe.name,
@@ -68,11 +86,12 @@ impl Site {
             domain: format!("{}.example.com", recipe.name),
             http: first + recipe.port,
             https: first + recipe.port + 1,
-            directory: TempDir::with_prefix(recipe.name).expect("a directory"),
+            room,
+            place: RefCell::new(place),
         };
         // What an earlier run that was killed has left would stand in the way.
         site.remove_by_force();
-        site.run_init(recipe, site.dir()).ends(0);
+        site.run_init(recipe, &site.dir()).ends(0);
         site
     }
 
@@ -88,8 +107,15 @@ impl Site {
         run(command)
     }
 
-    pub fn dir(&self) -> &Path {
-        self.directory.path()
+    pub fn dir(&self) -> PathBuf {
+        self.place.borrow().clone()
+    }
+
+    /// Moves the site directory, as `mv` does.
+    pub fn move_to(&self, name: &str) {
+        let place = self.room.path().join(name);
+        fs::rename(self.dir(), &place).expect("a directory of ours");
+        *self.place.borrow_mut() = place;
     }
 
     pub fn path(&self, relative: &str) -> PathBuf {
@@ -144,7 +170,7 @@ impl Site {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = program(self.dir());
+        let mut command = program(&self.dir());
         command.args(["--engine", self.engine.word()]).args(args);
         command
     }
@@ -169,8 +195,14 @@ impl Site {
     /// One value from the site's database, as the superuser.
     #[track_caller]
     pub fn sql(&self, query: &str) -> String {
+        self.sql_in(&self.database, query)
+    }
+
+    #[track_caller]
+    pub fn sql_in(&self, database: &str, query: &str) -> String {
         let args = ["psql", "--superuser", "-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1"];
-        self.run_with(&args, query).ends(0).out.trim().to_owned()
+        let script = format!("\\connect \"{database}\"\n{query}");
+        self.run_with(&args, &script).ends(0).out.trim().to_owned()
     }
 
     #[track_caller]
@@ -184,6 +216,12 @@ impl Site {
         let text = self.read("autoodoo.yaml");
         assert_eq!(text.matches(from).count(), 1, "`{from}` in {text}");
         fs::write(self.path("autoodoo.yaml"), text.replace(from, to)).expect("a writable site file");
+    }
+
+    /// Adds groups at the end of the site file.
+    pub fn add(&self, groups: &str) {
+        let text = self.read("autoodoo.yaml");
+        fs::write(self.path("autoodoo.yaml"), format!("{text}\n{groups}")).expect("a writable site file");
     }
 
     /// What of the site is on the engine: containers, networks, volumes.

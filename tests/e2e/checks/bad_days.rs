@@ -16,14 +16,14 @@ fn nothing_made(site: &Site) {
 pub fn no_engine() {
     let site = Site::init(&Recipe::never_up("e2e-engineless", 10));
     for args in [&["up"][..], &["status"], &["down"], &["logs"]] {
-        let mut command = program(site.dir());
+        let mut command = program(&site.dir());
         command.args(["--engine", "unix:///run/e2e-nobody.sock"]).args(args);
         run(command).ends(4).says("/run/e2e-nobody.sock");
     }
-    let mut command = program(site.dir());
+    let mut command = program(&site.dir());
     command.env("DOCKER_HOST", "ssh://root@odoo.example.com").args(["--engine", "docker", "up"]);
     run(command).ends(2).says("DOCKER_HOST");
-    let mut command = program(site.dir());
+    let mut command = program(&site.dir());
     command.args(["--engine", "dockr", "up"]);
     run(command).ends(2).says("docker");
 }

@@ -1,10 +1,10 @@
 //! Second ups and changed site files.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
-use std::thread;
+use std::time::Duration;
 
 use crate::http::Browser;
+use crate::load::{Seen, under_load};
+use crate::process::Run;
 use crate::site::{Site, image};
 
 pub fn nothing_to_do(site: &Site) {
@@ -18,32 +18,35 @@ pub fn nothing_to_do(site: &Site) {
     assert_eq!(ids(site), before);
 }
 
-/// Runs `act` while a visitor asks on and on; returns how often and what was lost.
-fn under_load(site: &Site, act: impl FnOnce()) -> (usize, Vec<String>) {
-    let over = AtomicBool::new(false);
-    let (first, began) = channel();
-    thread::scope(|scope| {
-        let visitor = scope.spawn(|| {
-            let browser = Browser::new(site);
-            let (mut asked, mut lost) = (0, Vec::new());
-            while !over.load(Ordering::Relaxed) {
-                let answer = browser.attempt(&browser.url("/web/login"), &["--output", "/dev/null"]);
-                asked += 1;
-                if !answer.succeeded() || !answer.out.contains("--e2e--200 ") {
-                    lost.push(answer.to_string());
-                }
-                let _ = first.send(());
-            }
-            (asked, lost)
-        });
-        let _ = began.recv();
-        // Whatever happens, the visitor must be told to stop.
-        let acted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
-        over.store(true, Ordering::Relaxed);
-        let seen = visitor.join().expect("a visitor does not panic");
-        acted.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        seen
-    })
+/// How long the site is away by the words of a plan; each step says it.
+fn announced(plan: &Run) -> Duration {
+    let steps = plan.out.lines().filter(|line| line.starts_with('['));
+    let seconds = steps.map(|line| match line.rsplit_once(" (") {
+        Some((_, "no interruption)")) => 0,
+        Some((_, words)) => {
+            let number = words.strip_prefix("about ").and_then(|words| words.strip_suffix(" s)"));
+            number
+                .and_then(|number| number.parse().ok())
+                .unwrap_or_else(|| panic!("no words about it: {line}"))
+        }
+        None => panic!("no words about it: {line}"),
+    });
+    Duration::from_secs(seconds.sum())
+}
+
+/// Goes up under load: what the plan calls no interruption is none, and what it calls one is over
+/// after about the time that it tells. Returns that time.
+#[track_caller]
+pub fn keeps_its_word(site: &Site) -> Duration {
+    let told = announced(&site.run(&["up", "--dry-run"]).ends(0));
+    let seen: Seen = under_load(site, || drop(site.up()));
+    if told.is_zero() {
+        seen.lost_nothing();
+    }
+    let outage = seen.outage();
+    eprintln!("           announced: {told:?}; seen: {outage:?}");
+    assert!(outage <= 2 * told + Duration::from_secs(2), "away for {outage:?}, announced {told:?}");
+    told
 }
 
 /// Sizes follow from the number of users: the Odoo that answers them is replaced, nothing else is.
@@ -54,10 +57,7 @@ pub fn more_users(site: &Site) {
     site.edit("\nusers: 5\n", "\nusers: 30\n");
     site.run(&["up", "--dry-run"]).ends(0).says("create container");
     assert_eq!(site.id_of(&odoo), id, "a dry run changed something");
-    let (asked, lost) = under_load(site, || drop(site.up()));
-    eprintln!("           {asked} requests while Odoo was replaced, {} lost", lost.len());
-    assert!(lost.is_empty(), "lost {} of {asked}, first: {}", lost.len(), lost[0]);
-    assert!(asked > 3, "too few requests to tell");
+    assert_eq!(keeps_its_word(site), Duration::ZERO, "the plan announces an interruption");
     assert_ne!(site.odoo_container(), odoo, "Odoo is replaced beside the old one");
     assert_eq!(site.steady_ids(), steady);
 }
@@ -68,8 +68,7 @@ pub fn alias(site: &Site) {
     let further = format!("www.{}", site.domain);
     let url = format!("https://{further}:{}/web/login", site.https);
     site.edit("\naliases: []\n", &format!("\naliases: [{further}]\n"));
-    let (asked, lost) = under_load(site, || drop(site.up()));
-    assert!(lost.is_empty(), "lost {} of {asked}, first: {}", lost.len(), lost[0]);
+    assert_eq!(keeps_its_word(site), Duration::ZERO, "the plan announces an interruption");
     assert_eq!(Browser::new(site).ask(&url, &[]).status, 200);
     assert_eq!(Browser::new(site).get("/web/login").status, 200);
     let after = site.five().iter().map(|name| site.id_of(name)).collect::<Vec<_>>();
@@ -91,10 +90,7 @@ pub fn bad_image(site: &Site) {
     site.engine.build(&bad, &recipe);
     let before = site.five().iter().map(|name| site.id_of(name)).collect::<Vec<_>>();
     site.edit(&format!("image: {good}\n"), &format!("image: {bad}\n"));
-    let (asked, lost) = under_load(site, || {
-        site.run(&["up"]).ends(6).says(LAST_WORDS).says("still serves");
-    });
-    assert!(lost.is_empty(), "lost {} of {asked}, first: {}", lost.len(), lost[0]);
+    under_load(site, || drop(site.run(&["up"]).ends(6).says(LAST_WORDS).says("still serves"))).lost_nothing();
     let after = site.five().iter().map(|name| site.id_of(name)).collect::<Vec<_>>();
     assert_eq!(after, before);
     site.edit(&format!("image: {bad}\n"), &format!("image: {good}\n"));

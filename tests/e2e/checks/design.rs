@@ -183,7 +183,7 @@ fn places(site: &Site) -> Vec<(String, String)> {
         found.push((format!("command lines in {name}"), processes.text()));
     }
     let confs = confs(site);
-    for path in files_below(site.dir()) {
+    for path in files_below(&site.dir()) {
         if !path.starts_with(site.path("secrets")) && !confs.contains(&path) {
             let text = String::from_utf8_lossy(&fs::read(&path).expect("a file")).into_owned();
             found.push((path.display().to_string(), text));

@@ -1,11 +1,17 @@
 //! The checks, by theme.
 
+pub mod attachments;
 pub mod bad_days;
 pub mod by_hand;
 pub mod change;
 pub mod compose;
 pub mod data;
+pub mod databases;
 pub mod design;
 pub mod endings;
+pub mod mail;
+pub mod neighbours;
+pub mod proxy;
+pub mod strain;
 pub mod tools;
 pub mod visit;

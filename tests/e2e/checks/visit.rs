@@ -25,7 +25,7 @@ pub fn login_page(site: &Site) {
 }
 
 /// Style sheets and scripts of a page.
-fn assets(page: &str) -> Vec<String> {
+pub fn assets(page: &str) -> Vec<String> {
     let attribute = |text: &str| Some(text.split_once('"')?.0.to_owned());
     let links = page.split("href=\"/").skip(1).chain(page.split("src=\"/").skip(1));
     links
