@@ -297,6 +297,96 @@ fn a_new_postgres_interrupts_and_says_so() {
     insta::assert_snapshot!(world.plan());
 }
 
+/// A site whose PostgreSQL is elsewhere; `keys` are further ones of `postgres:`.
+fn elsewhere(keys: &str) -> World {
+    let mut world = World::fresh();
+    let text = format!("name: acme\ndomain: a.b\npostgres: {{ host: db.example.com, user: acme{keys} }}\n");
+    world.site.postgres.external = parse::site(text).unwrap().postgres.external;
+    world.local.ssh_client = Some("client".to_owned());
+    world
+}
+
+const SSH: &str = ", ssh: { host: gate.example.com, user: tunnel }";
+
+/// Nothing is recorded or made to last before the server was found fit.
+#[test]
+fn first_up_with_a_server_elsewhere() {
+    insta::assert_snapshot!(elsewhere("").plan());
+}
+
+#[test]
+fn first_up_with_a_server_behind_ssh() {
+    insta::assert_snapshot!(elsewhere(SSH).plan());
+}
+
+#[test]
+fn a_refused_server_leaves_nothing_of_a_new_site() {
+    let plan = elsewhere(SSH).with(up).unwrap();
+    let check = plan.steps.iter().find(|step| matches!(step.action, Action::CheckServer(_))).unwrap();
+    let undo: Vec<_> = check.on_failure.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        undo,
+        [
+            "stop and remove container acme-helper-psql",
+            "stop and remove container acme-tunnel",
+            "remove volume acme-socket and all data in it",
+            "remove network acme-net",
+        ]
+    );
+}
+
+#[test]
+fn a_server_elsewhere_is_not_asked_without_need() {
+    for keys in ["", SSH] {
+        let mut world = elsewhere(keys);
+        world.bring_up();
+        assert_eq!(world.plan(), "", "{keys}");
+        world.settled = false;
+        assert!(world.plan().contains("ask PostgreSQL at db.example.com:5432"), "{keys}");
+    }
+}
+
+#[test]
+fn a_new_ssh_client_replaces_the_tunnel_and_starts_odoo_anew() {
+    let mut world = elsewhere(SSH);
+    world.bring_up();
+    world.local.ssh_client = Some("newer".to_owned());
+    insta::assert_snapshot!(world.plan());
+}
+
+/// The certificate's content counts, not its path.
+#[test]
+fn a_new_ca_replaces_odoo_beside_the_old_one() {
+    let mut world = elsewhere(", ssl_root_cert: ca.pem");
+    world.certificates.root = Some("old".to_owned());
+    world.bring_up();
+    world.certificates.root = Some("new".to_owned());
+    let plan = world.plan();
+    assert!(plan.contains("create container acme-odoo-b"), "{plan}");
+    assert!(plan.contains("let acme-odoo-a finish its requests"), "{plan}");
+}
+
+#[test]
+fn data_does_not_wander_between_a_container_and_a_server_elsewhere() {
+    let mut world = World::running();
+    world.site.postgres.external = elsewhere("").site.postgres.external;
+    let refusal = world.refusal().to_string();
+    assert!(
+        refusal.contains("its PostgreSQL is in a container, autoodoo.yaml says on a server elsewhere"),
+        "{refusal}"
+    );
+    assert!(!refusal.contains("major"), "{refusal}");
+}
+
+/// The image is for client programs only.
+#[test]
+fn newer_client_programs_are_no_other_data() {
+    let mut world = elsewhere("");
+    world.bring_up();
+    world.site.postgres.major += 1;
+    assert_eq!(world.with(up).unwrap().to_string(), "");
+}
+
 fn shop() -> crate::site::Database {
     let (name, domain) = ("shop".parse().unwrap(), "shop.example.com".parse().unwrap());
     crate::site::Database { name, domain, aliases: vec![] }
