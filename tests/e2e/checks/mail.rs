@@ -74,7 +74,7 @@ fn check(mails: &Receiver<Mail>) {
 fn serve(stream: &TcpStream, mails: &Sender<Mail>) {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(30)));
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
-    let mut answer = |text: &str| drop((&mut &*stream).write_all(format!("{text}\r\n").as_bytes()));
+    let answer = |text: &str| drop((&mut &*stream).write_all(format!("{text}\r\n").as_bytes()));
     let mut mail = Mail {
         user: String::new(),
         password: String::new(),
