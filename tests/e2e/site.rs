@@ -145,9 +145,9 @@ impl Site {
     }
 
     fn slotted(&self, service: &str) -> String {
-        let prefix = self.container(service);
+        let both = ["a", "b"].map(|slot| self.container(&format!("{service}-{slot}")));
         let found = self.engine.of_site("container", self.name);
-        let slots: Vec<_> = found.into_iter().filter(|name| name.starts_with(&prefix)).collect();
+        let slots: Vec<_> = found.into_iter().filter(|name| both.contains(name)).collect();
         assert_eq!(slots.len(), 1, "one {service} is expected: {slots:?}");
         slots[0].clone()
     }

@@ -12,6 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::checks::change::keeps_its_word;
 use crate::checks::design;
+use crate::checks::tools::no_sessions;
 use crate::site::Site;
 
 const USER: &str = "e2e@mail.example.com";
@@ -58,6 +59,7 @@ server.send_email(build('author@mail.example.com', ['reader@example.org'], 'e2e 
 ";
     site.run_with(&["shell"], script).ends(0);
     check(&mails);
+    no_sessions(site);
     design::no_secret_told(site);
 }
 
