@@ -383,11 +383,11 @@ fn postgres(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
 ///
 /// /tmp outlives the container: what nobody has written to for days is removed at the start.
 fn start_odoo(endpoint: &Endpoint) -> String {
-    let Endpoint { host, port, .. } = endpoint;
+    let ready = hardening::pg_isready(endpoint);
     format!(
         "{LIMIT_FILES} trap 'exit 143' TERM INT; \
          find /tmp -xdev -mindepth 1 -mtime +2 -delete 2>/dev/null; \
-         until pg_isready --quiet --host={host} --port={port}; do sleep 0.2; done; \
+         until {ready}; do sleep 0.2; done; \
          exec odoo \"$@\""
     )
 }
@@ -460,7 +460,7 @@ fn odoo(
         }),
         ..plain(inputs, role, name, &site.odoo.image)
     };
-    spec = hardening::odoo(spec, conf.purpose, site.odoo.release);
+    spec = hardening::odoo(spec, conf.purpose, site.odoo.release, endpoint);
     let conf_text = odoo_conf(&conf, inputs.secrets);
     let certificates = certificates.files().into_iter().map(|(_, text)| text);
     let files: Vec<&str> = std::iter::once(conf_text.expose()).chain(certificates).collect();

@@ -1,6 +1,6 @@
 use super::*;
 use crate::site::parse;
-use crate::stack::sizing::{Capacity, size};
+use crate::stack::sizing::{Capacity, Demand, size};
 
 fn external(keys: &str) -> External {
     let text = format!("name: acme\ndomain: a.b\npostgres: {{ host: db.example.com, user: acme, {keys} }}\n");
@@ -108,17 +108,19 @@ fn what_is_not_best_is_noted() {
 
 #[test]
 fn two_odoos_a_database_and_one_for_scheduled_actions_are_counted() {
-    let sizing = size(Capacity { cpus: 2, memory_bytes: 4 << 30 }, 5);
-    let processes = 2 * (sizing.workers + 1) + sizing.cron_threads;
-    let one = Connections::of(&sizing, 1);
-    assert_eq!((one.least, one.most), (2 * processes, processes * sizing.db_maxconn));
-    assert!(Connections::of(&sizing, 2).least > one.least);
+    let capacity = Capacity { cpus: 2, memory_bytes: 4 << 30, rotational: false };
+    let odoo = size(capacity, Demand { users: 5, databases: 1, external_postgres: true }).odoo;
+    assert_eq!((odoo.workers, odoo.cron_threads), (2, 1));
+    let one = Connections::of(&odoo, 1);
+    assert_eq!(one.least, 2 * (2 * (2 + 1) + 1));
+    assert_eq!(one.most, 5 * odoo.db_maxconn + 2 * odoo.db_maxconn_gevent);
+    assert_eq!(Connections::of(&odoo, 2).least, 2 * (4 * (2 + 1) + 1));
 }
 
 #[test]
 fn a_databases_fate_follows_from_its_mark() {
     let (ours, theirs) = (|complete| Some(mark("id1", complete)), Some(mark("id2", true)));
-    let with = |mark: Option<String>, relations| DatabaseFacts { mark, relations, ..empty() };
+    let with = |mark: Option<String>, relations| DatabaseFacts { relations, mark, ..empty() };
     let judged = |made, facts: DatabaseFacts| judge_database(&check(), &wanted(made), &good(), Some(&facts));
     assert_eq!(judged(false, empty()).unwrap(), Verdict::Claim);
     assert_eq!(judged(false, with(ours(false), 120)).unwrap(), Verdict::BeginAgain);
@@ -185,7 +187,7 @@ fn refused_connections_are_told_apart() {
         ("server certificate for \"b\" does not match host name \"a\"", "is for another name"),
         ("server does not support SSL, but SSL was required", "offers no TLS"),
         ("FATAL:  connection requires a valid client certificate", "wants a client certificate"),
-        ("FATAL:  no pg_hba.conf entry for host \"10.0.0.1\"", "lets nobody in as acme"),
+        ("FATAL:  no pg_hba.conf entry for host \"10.0.0.1\"", "does not let acme in from here"),
         ("FATAL:  permission denied for database \"postgres\"", "grant CONNECT on it"),
         ("could not translate host name \"db\" to address", "is not known"),
         ("Connection refused", "cannot be reached"),

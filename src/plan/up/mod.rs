@@ -240,7 +240,9 @@ impl<'a> Planner<'a> {
 
     fn volumes(&mut self) {
         let volumes: Vec<_> = self.stack.volumes().cloned().collect();
-        volumes.into_iter().for_each(|spec| self.volume(spec));
+        for spec in volumes {
+            self.volume(spec);
+        }
     }
 
     /// For data volumes `guard::data_as_remembered` has made sure that none was lost.
