@@ -342,7 +342,6 @@ impl fmt::Display for Action {
             }
             A::ClaimDatabase { database, .. } => write!(f, "claim the empty database {database}"),
             A::CompleteDatabase { database, .. } => write!(f, "mark database {database} as complete"),
-            A::ReloadPostgres { container } => write!(f, "reload {container}"),
             A::PrepareRole { .. } => write!(f, "prepare PostgreSQL role odoo"),
             A::CreateDatabase { name, collation, .. } => {
                 write!(f, "create database {name}, sorted by {collation}")
@@ -356,7 +355,9 @@ impl fmt::Display for Action {
             A::AwaitOdoo { container, .. } => write!(f, "wait for the login page of {container}"),
             A::TestNginxConf { .. } => write!(f, "test the new nginx configuration"),
             A::PublishNginxConf { .. } => write!(f, "put the new nginx configuration in place"),
-            A::ReloadNginx { container, .. } => write!(f, "reload {container}"),
+            A::ReloadNginx { container, .. } | A::ReloadPostgres { container } => {
+                write!(f, "reload {container}")
+            }
             A::DrainOdoo { container, .. } => write!(f, "let {container} finish its requests"),
             A::AwaitNginx { container, .. } | A::AwaitCron { container, .. } => {
                 write!(f, "wait for {container}")
