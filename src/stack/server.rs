@@ -40,6 +40,8 @@ pub enum Server {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnServer {
     pub container: ContainerSpec,
+    /// The text of postgresql.conf.
+    pub conf: String,
     pub volume: VolumeSpec,
 }
 

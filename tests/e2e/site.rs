@@ -1,9 +1,9 @@
 //! A site under test: its directory, the program run on it, and its removal whatever happens.
 
-use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -74,7 +74,7 @@ pub struct Site {
     pub https: u16,
     /// Holds the site directory, which may move inside.
     room: TempDir,
-    place: RefCell<PathBuf>,
+    place: Mutex<PathBuf>,
 }
 
 impl Site {
@@ -97,7 +97,7 @@ impl Site {
             http: first + recipe.port,
             https: first + recipe.port + 1,
             room,
-            place: RefCell::new(place),
+            place: Mutex::new(place),
         };
         // What an earlier run that was killed has left would stand in the way.
         site.remove_by_force();
@@ -118,14 +118,14 @@ impl Site {
     }
 
     pub fn dir(&self) -> PathBuf {
-        self.place.borrow().clone()
+        self.place.lock().expect("nobody panics with it").clone()
     }
 
     /// Moves the site directory, as `mv` does.
     pub fn move_to(&self, name: &str) {
         let place = self.room.path().join(name);
         fs::rename(self.dir(), &place).expect("a directory of ours");
-        *self.place.borrow_mut() = place;
+        *self.place.lock().expect("nobody panics with it") = place;
     }
 
     pub fn path(&self, relative: &str) -> PathBuf {
@@ -155,9 +155,9 @@ impl Site {
     }
 
     fn slotted(&self, service: &str) -> String {
-        let prefix = self.container(service);
+        let both = ["a", "b"].map(|slot| self.container(&format!("{service}-{slot}")));
         let found = self.engine.of_site("container", self.name);
-        let slots: Vec<_> = found.into_iter().filter(|name| name.starts_with(&prefix)).collect();
+        let slots: Vec<_> = found.into_iter().filter(|name| both.contains(name)).collect();
         assert_eq!(slots.len(), 1, "one {service} is expected: {slots:?}");
         slots[0].clone()
     }

@@ -44,6 +44,7 @@ const POSTGRES_READY: u32 = 900;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LocalFacts {
     pub pg_hba: Option<String>,
+    pub postgresql_conf: Option<String>,
     pub nginx_live: Option<String>,
     /// Names of the directories under `generated/odoo` whose odoo.conf is complete.
     pub odoo_confs: BTreeSet<String>,

@@ -122,6 +122,7 @@ impl World {
         self.state.nginx_loaded = Some(text_fingerprint(&text));
         self.local.nginx_live = Some(text);
         self.local.pg_hba = Some(PG_HBA.to_owned());
+        self.local.postgresql_conf = stack.server.own().map(|own| own.conf.clone());
         self.local.odoo_confs = configured(&stack).map(|(container, _)| conf_name(container)).collect();
     }
 
@@ -270,6 +271,20 @@ fn first_up() {
 #[test]
 fn nothing_to_do() {
     assert_eq!(World::running().plan(), "");
+}
+
+#[test]
+fn settings_that_a_running_postgres_takes_need_no_restart() {
+    let mut world = World::running();
+    world.sizing.postgres.work_mem_mib *= 2;
+    let plan = world.plan();
+    assert!(
+        plan.starts_with(
+            "[1] write generated/postgres/postgresql.conf: PostgreSQL reads it (no interruption)\n\
+         [2] reload acme-postgres: its settings changed (no interruption)\n[3] ask "
+        ),
+        "{plan}"
+    );
 }
 
 /// Only here do people notice: the plan says for how long.

@@ -12,6 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::checks::change::keeps_its_word;
 use crate::checks::design;
+use crate::checks::tools::no_sessions;
 use crate::site::Site;
 
 const USER: &str = "e2e@mail.example.com";
@@ -58,6 +59,7 @@ server.send_email(build('author@mail.example.com', ['reader@example.org'], 'e2e 
 ";
     site.run_with(&["shell"], script).ends(0);
     check(&mails);
+    no_sessions(site);
     design::no_secret_told(site);
 }
 
@@ -74,7 +76,7 @@ fn check(mails: &Receiver<Mail>) {
 fn serve(stream: &TcpStream, mails: &Sender<Mail>) {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(30)));
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
-    let mut answer = |text: &str| drop((&mut &*stream).write_all(format!("{text}\r\n").as_bytes()));
+    let answer = |text: &str| drop((&mut &*stream).write_all(format!("{text}\r\n").as_bytes()));
     let mut mail = Mail {
         user: String::new(),
         password: String::new(),

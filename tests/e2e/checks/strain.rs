@@ -30,7 +30,7 @@ time.sleep(8)
 pub fn no_connection_left(site: &Site) {
     let ids = || site.five().iter().map(|name| site.id_of(name)).collect::<Vec<_>>();
     let (before, cron) = (ids(), site.container("cron"));
-    let mut taker = site.engine.start(&["exec", &cron, "python3", "-c", TAKE_ALL, &site.database]);
+    let mut greedy = site.engine.start(&["exec", &cron, "python3", "-c", TAKE_ALL, &site.database]);
     let count = "select count(*) from pg_stat_activity where usename = 'odoo'";
     let limit: u64 = site
         .sql(
@@ -40,14 +40,14 @@ pub fn no_connection_left(site: &Site) {
         .parse()
         .expect("a number");
     until("all connections are taken", 30, || {
-        assert!(!taker.has_ended(), "it ended early");
+        assert!(!greedy.has_ended(), "it ended early");
         (site.sql(count).parse::<u64>().expect("a number") + 3 >= limit).then_some(())
     });
     assert_eq!(
         site.run(&["psql", "--superuser", "-X", "-t", "-A", "-c", "select 1"]).ends(0).out.trim(),
         "1"
     );
-    let taken = taker.finish().ends(0);
+    let taken = greedy.finish().ends(0);
     assert!(taken.out.contains("connection slots") || taken.out.contains("too many"), "{taken}");
     let browser = Browser::new(site);
     until("the login page", 60, || (browser.get("/web/login").status == 200).then_some(()));
@@ -147,8 +147,8 @@ pub fn slow_upload(site: &Site) {
         assert!(!page.body.contains("error"), "{}", page.body);
     });
     seen.lost_nothing();
-    let size = "select max(file_size) from ir_attachment where name = 'e2e-large.bin'";
-    assert_eq!(site.sql(size), GIB.to_string());
+    let bytes = "select max(file_size) from ir_attachment where name = 'e2e-large.bin'";
+    assert_eq!(site.sql(bytes), GIB.to_string());
     for name in site.five() {
         let state = &site.engine.inspect("container", &name)["State"];
         assert_eq!((&state["Running"], &state["OOMKilled"]), (&json!(true), &json!(false)), "{name}");
