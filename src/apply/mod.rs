@@ -177,7 +177,7 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             A::ProbeSite { address, host, trust, seconds } => {
                 self.probe_site(*address, host, *trust, *seconds).await
             }
-            A::Sweep { keep, certificate } => self.sweep(keep, certificate),
+            A::Sweep { ssh_client, keep, certificate } => self.sweep(keep, certificate, ssh_client),
         }
     }
 

@@ -184,6 +184,8 @@ pub enum Action {
     },
     /// Removes configuration directories that no container uses any more.
     Sweep {
+        /// The copy of the ssh client in use; empty without a tunnel.
+        ssh_client: String,
         keep: Vec<String>,
         certificate: String,
     },

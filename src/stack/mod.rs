@@ -143,6 +143,8 @@ pub struct OdooServer {
 pub struct Stack {
     pub site: SiteName,
     pub network: NetworkSpec,
+    /// The copy of the ssh client for the tunnel; empty without one.
+    pub ssh_client: String,
     pub server: Server,
     pub web_volume: VolumeSpec,
     /// None when Odoo reaches its server through the network.
@@ -202,6 +204,7 @@ pub fn stack(inputs: &Inputs<'_>, choice: &Choice) -> Stack {
     let volume = |name: String, role: &str| VolumeSpec { name, labels: labels(inputs.owner, role) };
     Stack {
         site: site.name.clone(),
+        ssh_client: choice.ssh_client.clone(),
         network: NetworkSpec {
             name: names::network(&site.name),
             labels: labels(inputs.owner, "network"),

@@ -494,7 +494,9 @@ impl<'a> Planner<'a> {
         }
         let keep = self.configured().map(conf_name).collect();
         let certificate = self.stack.nginx_conf.certificate.clone();
-        self.plan.push(Action::Sweep { keep, certificate }, "they belong to containers that are gone");
+        let ssh_client = self.stack.ssh_client.clone();
+        let sweep = Action::Sweep { ssh_client, keep, certificate };
+        self.plan.push(sweep, "they belong to containers that are gone");
     }
 }
 

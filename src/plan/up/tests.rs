@@ -346,12 +346,16 @@ fn a_server_elsewhere_is_not_asked_without_need() {
     }
 }
 
+/// The host's updates interrupt nobody; the next tunnel is made from the client that is there then.
 #[test]
-fn a_new_ssh_client_replaces_the_tunnel_and_starts_odoo_anew() {
+fn a_new_ssh_client_waits_for_the_next_tunnel() {
     let mut world = elsewhere(SSH);
     world.bring_up();
     world.local.ssh_client = Some("newer".to_owned());
+    assert_eq!(world.plan(), "");
+    world.lose("acme-tunnel");
     insta::assert_snapshot!(world.plan());
+    assert!(world.with(target).unwrap().ssh_client == "newer");
 }
 
 /// The certificate's content counts, not its path.
