@@ -122,8 +122,8 @@ fn odoo_slot(situation: &Situation<'_>, choice: &Choice, number: usize) -> Slot 
 fn ssh_client(situation: &Situation<'_>, choice: &Choice) -> String {
     let now = situation.local.ssh_client.clone().unwrap_or_default();
     let tunnel = situation.observed.containers.iter().find(|found| found.role() == Some(Role::Tunnel));
-    let sources = tunnel.into_iter().flat_map(|found| &found.mounts).map(|mount| &mount.source);
-    let made_from = sources.filter_map(client_copy).next();
+    let mut sources = tunnel.into_iter().flat_map(|found| &found.mounts).map(|mount| &mount.source);
+    let made_from = sources.find_map(client_copy);
     let stays = |copy: &String| {
         let stack = stack::stack(&situation.inputs, &Choice { ssh_client: copy.clone(), ..choice.clone() });
         stack.server.container().is_some_and(|spec| matches(situation, spec))
