@@ -27,7 +27,9 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
                 self.complete_database(&check.container, &wanted.name, &check.site_id).await?;
             }
         }
-        notes.into_iter().for_each(|note| self.note(note));
+        for note in notes {
+            self.note(note);
+        }
         if self.state.system_identifier == server.identity {
             return Ok(());
         }

@@ -150,6 +150,7 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             A::CompleteDatabase { container, database, site_id } => {
                 self.complete_database(container, database, site_id).await
             }
+            A::ReloadPostgres { container } => self.reload_postgres(container).await,
             A::PrepareRole { container } => self.prepare_role(container).await,
             A::CreateDatabase { container, name, becomes, collation } => {
                 self.create_database(container, name, becomes, collation).await

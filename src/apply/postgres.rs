@@ -40,6 +40,17 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         Ok(self.exec(container, exec).await.is_ok_and(|output| output.exit_code == 0))
     }
 
+    /// A server goes on with its old settings when the new ones have a fault, and says so in its log
+    /// only: they are asked for faults first.
+    pub(super) async fn reload_postgres(&self, container: &str) -> Result<()> {
+        let faults = self.psql(container, "postgres", sql::FAULTY_SETTINGS).await?;
+        if !faults.trim().is_empty() {
+            return Err(Failure::failed("PostgreSQL refuses its new settings; the old ones stay in force")
+                .evidence(faults.lines().map(str::to_owned)));
+        }
+        self.psql(container, "postgres", sql::RELOAD).await.map(drop)
+    }
+
     /// Remembers the cluster at first sight and refuses another one ever after.
     fn same_cluster(&mut self, expected: Option<&str>, found: &str) -> Result<()> {
         match expected {

@@ -113,6 +113,15 @@ pub fn end_leftover_sessions() -> &'static str {
      WHERE application_name LIKE 'autoodoo:%' AND pid <> pg_backend_pid();\n"
 }
 
+/// Files are read anew for this view (PostgreSQL manual, "pg_file_settings"). In the cluster's own
+/// file only what keeps it from being read counts: a value that the command line overrules is
+/// listed there as one that could not be applied.
+pub const FAULTY_SETTINGS: &str = "SELECT concat_ws(': ', sourcefile, sourceline, name, error)\n\
+     FROM pg_file_settings WHERE error IS NOT NULL\n\
+     AND (name IS NULL OR sourcefile = current_setting('config_file'));\n";
+
+pub const RELOAD: &str = "SELECT pg_reload_conf();\n";
+
 pub const SYSTEM_IDENTIFIER: &str = "SELECT system_identifier FROM pg_control_system();\n";
 
 #[cfg(test)]

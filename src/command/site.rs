@@ -124,6 +124,7 @@ impl Loaded {
         let root = self.dir.root();
         Ok(LocalFacts {
             pg_hba: files::read_text_optional(&root.join(paths::PG_HBA))?,
+            postgresql_conf: files::read_text_optional(&root.join(paths::POSTGRESQL_CONF))?,
             nginx_live: files::read_text_optional(&root.join(paths::NGINX_LIVE))?,
             odoo_confs: files::subdirectories_with(&root.join(dirs::ODOO), "odoo.conf")?,
             certificate: self.certificate_facts(context)?,

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use sha2::{Digest, Sha256};
 
 use super::files;
+use crate::digest::sha256_hex;
 use crate::failure::{Context, Failure, Result};
 use crate::name::Port;
 use crate::site::value::{HostKey, HostName};
@@ -49,12 +50,12 @@ impl Ssh for OpenSsh {
         if !files.iter().any(|(name, _)| name == LOADER) {
             return Err(Failure::failed("cannot tell how this machine's ssh client is loaded"));
         }
-        let mut digest = Sha256::new();
+        let mut digests = String::new();
         for (name, path) in &files {
-            digest.update(name.as_bytes());
-            digest.update(files::read_optional(path)?.unwrap_or_default());
+            digests.push_str(name);
+            digests.push_str(&sha256_hex(&files::read_optional(path)?.unwrap_or_default()));
         }
-        let mut fingerprint: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut fingerprint = sha256_hex(digests.as_bytes());
         fingerprint.truncate(DIGITS);
         Ok(SshClient { fingerprint, files })
     }

@@ -108,6 +108,10 @@ pub enum Action {
         database: DbName,
         site_id: String,
     },
+    /// Lets PostgreSQL read its files anew, once it has found no fault in them.
+    ReloadPostgres {
+        container: String,
+    },
     PrepareRole {
         container: String,
     },
@@ -351,7 +355,9 @@ impl fmt::Display for Action {
             A::AwaitOdoo { container, .. } => write!(f, "wait for the login page of {container}"),
             A::TestNginxConf { .. } => write!(f, "test the new nginx configuration"),
             A::PublishNginxConf { .. } => write!(f, "put the new nginx configuration in place"),
-            A::ReloadNginx { container, .. } => write!(f, "reload {container}"),
+            A::ReloadNginx { container, .. } | A::ReloadPostgres { container } => {
+                write!(f, "reload {container}")
+            }
             A::DrainOdoo { container, .. } => write!(f, "let {container} finish its requests"),
             A::AwaitNginx { container, .. } | A::AwaitCron { container, .. } => {
                 write!(f, "wait for {container}")

@@ -10,7 +10,7 @@ use crate::name::DbName;
 use crate::site::External;
 use crate::site::release::Release;
 use crate::site::value::{RoleName, SslMode};
-use crate::stack::sizing::Sizing;
+use crate::stack::sizing::OdooSizes;
 
 /// Connections without which two Odoos side by side do not work at all: each process holds one and
 /// opens a second for a moment.
@@ -52,15 +52,17 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// For one Odoo a database, twice while one replaces the other, and one for scheduled actions.
+    /// Each database's workers and evented process twice while one Odoo replaces the other, and the
+    /// threads for scheduled actions.
     #[must_use]
-    pub fn of(sizing: &Sizing, databases: usize) -> Connections {
-        let databases = u32::try_from(databases).unwrap_or(u32::MAX);
-        let servers = 2 * (sizing.odoo.workers + 1); // and the evented one
-        let processes = servers.saturating_mul(databases) + sizing.odoo.cron_threads;
+    pub fn of(odoo: &OdooSizes, databases: usize) -> Connections {
+        let servers = u32::try_from(databases).unwrap_or(u32::MAX).saturating_mul(2);
+        let workers = servers.saturating_mul(odoo.workers).saturating_add(odoo.cron_threads);
         Connections {
-            least: processes.saturating_mul(FEWEST_PER_PROCESS),
-            most: processes.saturating_mul(sizing.odoo.db_maxconn),
+            least: workers.saturating_add(servers).saturating_mul(FEWEST_PER_PROCESS),
+            most: workers
+                .saturating_mul(odoo.db_maxconn)
+                .saturating_add(servers.saturating_mul(odoo.db_maxconn_gevent)),
         }
     }
 }
@@ -68,6 +70,7 @@ impl Connections {
 /// What the server says of itself and of our role.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an answer of the server's")]
 pub struct ServerFacts {
     /// `server_version_num`: 170002 for 17.2.
     pub version: u32,
@@ -242,7 +245,7 @@ pub fn judge_database(
             wanted.name, check.external.user
         ))
         .hint("let the server's administrator run this, then try again")
-        .evidence(dba_sql(&check.external.user, &wanted.name, &Missing::everything()))),
+        .evidence(dba_sql(&check.external.user, &wanted.name, &EVERYTHING))),
         (Some(facts), false) => fresh(check, wanted, server, facts),
     }
 }
@@ -304,22 +307,16 @@ fn strangers(name: &DbName, facts: &DatabaseFacts) -> Failure {
 
 /// What an administrator must still do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Missing {
-    database: bool,
-    create: bool,
-    public: bool,
-    extensions: bool,
+enum Missing {
+    Database,
+    /// The right to CREATE in the database.
+    Create,
+    /// The rights on schema public.
+    Public,
+    Extensions,
 }
 
-impl Missing {
-    fn everything() -> Missing {
-        Missing { database: true, create: true, public: true, extensions: true }
-    }
-
-    fn nothing(self) -> bool {
-        !(self.database || self.create || self.public || self.extensions)
-    }
-}
+const EVERYTHING: [Missing; 4] = [Missing::Database, Missing::Create, Missing::Public, Missing::Extensions];
 
 fn usable(check: &ServerCheck, name: &DbName, server: &ServerFacts, facts: &DatabaseFacts) -> Result<()> {
     let role = &check.external.user;
@@ -329,7 +326,7 @@ fn usable(check: &ServerCheck, name: &DbName, server: &ServerFacts, facts: &Data
             facts.encoding
         ))
         .hint("let the server's administrator drop it and make it anew")
-        .evidence(dba_sql(role, name, &Missing::everything())));
+        .evidence(dba_sql(role, name, &EVERYTHING)));
     }
     let absent = facts.extensions.iter().find(|extension| !extension.installed && !extension.available);
     if let Some(extension) = absent {
@@ -341,13 +338,14 @@ fn usable(check: &ServerCheck, name: &DbName, server: &ServerFacts, facts: &Data
     let installable = |extension: &Extension| {
         extension.installed || server.superuser || (extension.trusted && facts.create)
     };
-    let missing = Missing {
-        database: false,
-        create: !facts.create,
-        public: !facts.public,
-        extensions: !facts.extensions.iter().all(installable),
+    let lacks = |missing: &Missing| match missing {
+        Missing::Database => false,
+        Missing::Create => !facts.create,
+        Missing::Public => !facts.public,
+        Missing::Extensions => !facts.extensions.iter().all(installable),
     };
-    if missing.nothing() {
+    let missing: Vec<Missing> = EVERYTHING.into_iter().filter(lacks).collect();
+    if missing.is_empty() {
         return Ok(());
     }
     Err(Failure::usage(format!("role {role} lacks privileges in database {name}"))
@@ -355,89 +353,87 @@ fn usable(check: &ServerCheck, name: &DbName, server: &ServerFacts, facts: &Data
         .evidence(dba_sql(role, name, &missing)))
 }
 
-/// The SQL that makes what is missing, for psql. The role of its owner stays the administrator's:
-/// Odoo's role needs to own nothing.
-fn dba_sql(role: &RoleName, database: &DbName, missing: &Missing) -> Vec<String> {
-    let mut lines = Vec::new();
-    if missing.database {
-        lines.push(format!("CREATE DATABASE \"{database}\" TEMPLATE template0 ENCODING 'UTF8';"));
-    }
-    if missing.create {
-        lines.push(format!("GRANT CONNECT, TEMPORARY, CREATE ON DATABASE \"{database}\" TO \"{role}\";"));
-    }
-    if missing.public || missing.extensions {
-        lines.push(format!("\\connect \"{database}\""));
-    }
-    if missing.public {
-        lines.push(format!("GRANT USAGE, CREATE ON SCHEMA public TO \"{role}\";"));
-    }
-    if missing.extensions {
-        lines.extend(
-            [
-                "CREATE EXTENSION IF NOT EXISTS unaccent;",
-                "CREATE EXTENSION IF NOT EXISTS pg_trgm;",
-                "ALTER FUNCTION unaccent(text) IMMUTABLE;",
-            ]
-            .map(str::to_owned),
-        );
-    }
-    lines
+/// The SQL that makes what is missing, for psql. The database stays the administrator's: Odoo's role
+/// needs to own nothing.
+fn dba_sql(role: &RoleName, database: &DbName, missing: &[Missing]) -> Vec<String> {
+    let connect = format!("\\connect \"{database}\"");
+    let lines = |missing: &Missing| match missing {
+        Missing::Database => {
+            vec![format!("CREATE DATABASE \"{database}\" TEMPLATE template0 ENCODING 'UTF8';")]
+        }
+        Missing::Create => {
+            vec![format!("GRANT CONNECT, TEMPORARY, CREATE ON DATABASE \"{database}\" TO \"{role}\";")]
+        }
+        Missing::Public => {
+            vec![connect.clone(), format!("GRANT USAGE, CREATE ON SCHEMA public TO \"{role}\";")]
+        }
+        Missing::Extensions => vec![
+            connect.clone(),
+            "CREATE EXTENSION IF NOT EXISTS unaccent;".to_owned(),
+            "CREATE EXTENSION IF NOT EXISTS pg_trgm;".to_owned(),
+            "ALTER FUNCTION unaccent(text) IMMUTABLE;".to_owned(),
+        ],
+    };
+    let mut connected = false;
+    let first = |line: &String| *line != connect || !std::mem::replace(&mut connected, true);
+    missing.iter().flat_map(lines).filter(first).collect()
 }
 
 /// Why a connection failed, from what psql wrote to standard error.
 #[must_use]
 pub fn unreachable(external: &External, stderr: &str) -> Failure {
-    const PASSWORD_FILE: &str = "secrets/database-password";
     let External { host, port, user, .. } = external;
-    let has = |text: &str| stderr.contains(text);
-    let (message, hint) = if has("password authentication failed") || has("no password supplied") {
+    let server = format!("PostgreSQL at {host}:{port}");
+    let is = |(words, ..): &&(&[&str], String, &str)| words.iter().any(|word| stderr.contains(word));
+    let known: [(&[&str], String, &str); 8] = [
         (
-            format!("PostgreSQL at {host}:{port} does not accept the password of role {user}"),
-            format!("write the role's password into {PASSWORD_FILE} (mode 0600) of the site directory"),
-        )
-    } else if has("certificate verify failed") {
+            &["password authentication failed", "no password supplied"],
+            format!("{server} does not accept the password of role {user}"),
+            "write the role's password into secrets/database-password (mode 0600) of the site directory",
+        ),
         (
-            format!(
-                "the certificate of PostgreSQL at {host}:{port} was not signed by the CA of `postgres.ssl_root_cert`"
-            ),
-            "give the CA that signed the server's certificate".to_owned(),
-        )
-    } else if has("does not match host name") {
+            &["certificate verify failed"],
+            format!("the certificate of {server} was not signed by the CA of `postgres.ssl_root_cert`"),
+            "give the CA that signed the server's certificate",
+        ),
         (
-            format!("the certificate of PostgreSQL at {host}:{port} is for another name"),
-            "write the name that the certificate has under `postgres.host`, or use `sslmode: verify-ca`"
-                .to_owned(),
-        )
-    } else if has("does not support SSL") {
+            &["does not match host name"],
+            format!("the certificate of {server} is for another name"),
+            "write the name that the certificate has under `postgres.host`, or use `sslmode: verify-ca`",
+        ),
         (
-            format!("PostgreSQL at {host}:{port} offers no TLS"),
-            "turn `ssl` on there; only in a network that nobody else hears is `sslmode: disable` right"
-                .to_owned(),
-        )
-    } else if has("certificate authentication failed") || has("valid client certificate") {
+            &["does not support SSL"],
+            format!("{server} offers no TLS"),
+            "turn `ssl` on there; `sslmode: disable` is right only in a network that nobody else hears",
+        ),
         (
-            format!("PostgreSQL at {host}:{port} wants a client certificate for role {user}"),
-            "give it under `postgres.ssl_cert` and `ssl_key`; its common name must be what pg_ident.conf or the role says".to_owned(),
-        )
-    } else if has("no pg_hba.conf entry") {
+            &["certificate authentication failed", "valid client certificate"],
+            format!("{server} wants a client certificate of role {user}"),
+            "give it under `postgres.ssl_cert` and `ssl_key`; its common name is the role's",
+        ),
         (
-            format!("PostgreSQL at {host}:{port} lets nobody in as {user} from here"),
-            "let the server's administrator add a line to pg_hba.conf, as the message below says".to_owned(),
-        )
-    } else if has("permission denied for database") {
+            &["no pg_hba.conf entry"],
+            format!("{server} does not let {user} in from here"),
+            "let the server's administrator add the line to pg_hba.conf that the message asks for",
+        ),
         (
+            &["permission denied for database"],
             format!("role {user} may not connect to a database that Odoo needs"),
-            "grant CONNECT on it; Odoo also connects to the database `postgres`".to_owned(),
-        )
-    } else if has("could not translate host name") {
-        (format!("the name {host} is not known"), "put `postgres.host` right in autoodoo.yaml".to_owned())
-    } else {
+            "let the server's administrator grant CONNECT on it; Odoo also connects to `postgres`",
+        ),
         (
-            format!("PostgreSQL at {host}:{port} cannot be reached"),
-            "see that the server listens there and that no firewall is in between".to_owned(),
-        )
-    };
-    Failure::failed(message).hint(hint).evidence(stderr.lines().map(str::to_owned))
+            &["could not translate host name"],
+            format!("the name {host} is not known"),
+            "put `postgres.host` right in autoodoo.yaml",
+        ),
+    ];
+    let unknown = (
+        &[] as &[&str],
+        format!("{server} cannot be reached"),
+        "see that the server listens there and that no firewall is in between",
+    );
+    let (_, message, hint) = known.iter().find(is).unwrap_or(&unknown);
+    Failure::failed(message).hint(*hint).evidence(stderr.lines().map(str::to_owned))
 }
 
 #[cfg(test)]

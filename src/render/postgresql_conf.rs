@@ -1,4 +1,6 @@
-//! PostgreSQL's settings, given as `-c` words: the stock image has no `conf.d`.
+//! PostgreSQL's settings. The stock image has no `conf.d`: those that count only at the start are
+//! words of the server's command line, all others lie in a file of ours that includes the cluster's
+//! own, so that a change of them needs a reload and no restart. `ALTER SYSTEM` wins over the file.
 //!
 //! Settings at which the server's own default is right are left alone, among them `huge_pages`
 //! (`try`), `wal_buffers` (follows `shared_buffers`), and everything that durability depends on:
@@ -7,6 +9,8 @@
 //! of one transaction, for minutes in a scheduled action.
 //!
 //! Source: the PostgreSQL manual, chapter "Server Configuration", of each major.
+
+use std::fmt::Write;
 
 use crate::stack::sizing::PostgresSizes;
 
@@ -33,11 +37,31 @@ pub fn settings(sizes: &PostgresSizes, major: u32) -> Vec<Setting> {
     groups.into_iter().flatten().chain(autovacuum(sizes, major)).collect()
 }
 
-/// The settings as words of the server's command line.
+/// Settings that a running server cannot take on (context `postmaster`).
+const AT_START: [&str; 4] =
+    ["max_connections", "shared_buffers", "max_worker_processes", "autovacuum_max_workers"];
+
+fn is_at_start(setting: &Setting) -> bool {
+    AT_START.contains(&setting.name)
+}
+
+/// The settings that count only at the start, as words of the server's command line.
 #[must_use]
-pub fn words(settings: &[Setting]) -> Vec<String> {
+pub fn start_words(settings: &[Setting]) -> Vec<String> {
     let word = |setting: &Setting| ["-c".to_owned(), format!("{}={}", setting.name, setting.value)];
-    settings.iter().flat_map(word).collect()
+    settings.iter().filter(|setting| is_at_start(setting)).flat_map(word).collect()
+}
+
+/// The text of postgresql.conf with all others, each with its reason. `included` is the cluster's
+/// own file.
+#[must_use]
+pub fn postgresql_conf(settings: &[Setting], included: &str) -> String {
+    let head = format!("# Written by autoodoo; changes are overwritten.\ninclude '{included}'\n");
+    settings.iter().filter(|setting| !is_at_start(setting)).fold(head, |mut text, setting| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n# {}\n{} = '{}'\n", setting.why, setting.name, setting.value);
+        text
+    })
 }
 
 fn memory(sizes: &PostgresSizes) -> Vec<Setting> {
@@ -165,8 +189,10 @@ mod tests {
 
     #[test]
     fn all_of_17() {
-        let lines: Vec<String> = words(&settings(&sizes(false), 17));
-        insta::assert_snapshot!(lines.join(" ").replace(" -c ", "\n-c "));
+        let settings = settings(&sizes(false), 17);
+        let words = start_words(&settings).join(" ").replace(" -c ", "\n-c ");
+        let file = postgresql_conf(&settings, "/var/lib/postgresql/data/postgresql.conf");
+        insta::assert_snapshot!(format!("{words}\n\n{file}"));
     }
 
     #[test]
@@ -188,8 +214,8 @@ mod tests {
     #[test]
     fn compression_by_lz4_came_with_15() {
         for (major, value) in [(10, "on"), (14, "on"), (15, "lz4"), (18, "lz4")] {
-            let words = words(&settings(&sizes(false), major));
-            assert!(words.contains(&format!("wal_compression={value}")), "{major}");
+            let text = postgresql_conf(&settings(&sizes(false), major), "/x");
+            assert!(text.contains(&format!("wal_compression = '{value}'")), "{major}");
         }
     }
 

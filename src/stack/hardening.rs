@@ -5,7 +5,8 @@
 use sha2::{Digest, Sha256};
 
 use super::spec::{Capability, ContainerSpec, Healthcheck, LogRotation, Tmpfs};
-use crate::render::odoo_conf::{HTTP_PORT, Purpose};
+use crate::render::libpq::Endpoint;
+use crate::render::odoo_conf::{HTTP_PORT, Purpose, SOCKET_DIRECTORY};
 use crate::site::release::Release;
 
 const MIB: u64 = 1024 * 1024;
@@ -75,12 +76,12 @@ pub fn postgres(spec: ContainerSpec, connections: u32) -> ContainerSpec {
 /// Odoo's temporary files lie on disk: uploads would fill a directory in memory, which counts
 /// against the container's limit. A command that a person runs has no healthcheck.
 #[must_use]
-pub fn odoo(spec: ContainerSpec, purpose: Purpose, release: Release) -> ContainerSpec {
+pub fn odoo(spec: ContainerSpec, purpose: Purpose, release: Release, endpoint: &Endpoint) -> ContainerSpec {
     ContainerSpec {
         tmpfs: scratch().into_iter().filter(|tmpfs| tmpfs.target != "/tmp").collect(),
         pids: ODOO_PIDS,
         healthcheck: match purpose {
-            Purpose::Http => Some(odoo_answers(release)),
+            Purpose::Http => Some(odoo_answers(release, endpoint)),
             Purpose::Cron => Some(shell(CRON_WORKS, 300)),
             Purpose::Command => None,
         },
@@ -112,10 +113,11 @@ pub fn selinux_level(site_id: &str) -> String {
 /// A page that touches no session: each one that did would leave a file behind. Releases before 16
 /// cannot be asked for their database, so PostgreSQL is asked beside them; 14 has no health page.
 /// Source: `addons/web/controllers/` of each release.
-fn odoo_answers(release: Release) -> Healthcheck {
+fn odoo_answers(release: Release, endpoint: &Endpoint) -> Healthcheck {
+    let ready = format!("{} && ", pg_isready(endpoint));
     let (first, path) = match release.number() {
-        ..=14 => (PG_ISREADY, "/web/static/src/img/favicon.ico"),
-        15 => (PG_ISREADY, "/web/health"),
+        ..=14 => (ready.as_str(), "/web/static/src/img/favicon.ico"),
+        15 => (ready.as_str(), "/web/health"),
         _ => ("", "/web/health?db_server_status=1"),
     };
     // The image is sure to have Python, and nothing else that speaks HTTP.
@@ -127,7 +129,17 @@ fn odoo_answers(release: Release) -> Healthcheck {
     shell(&script, 300)
 }
 
-const PG_ISREADY: &str = "pg_isready --quiet --host=/var/run/postgresql && ";
+/// Asks whether the server takes connections, whoever comes.
+#[must_use]
+pub fn pg_isready(endpoint: &Endpoint) -> String {
+    format!("pg_isready --quiet --host={} --port={}", endpoint.host, endpoint.port)
+}
+
+/// A tunnel is as healthy as the server behind it.
+#[must_use]
+pub fn tunnel() -> Healthcheck {
+    shell(&format!("pg_isready --quiet --host={SOCKET_DIRECTORY}"), 30)
+}
 
 fn shell(script: &str, start_period: u32) -> Healthcheck {
     Healthcheck { script: script.to_owned(), interval: 30, timeout: 10, start_period, retries: 3 }
@@ -151,8 +163,13 @@ mod tests {
 
     #[test]
     fn the_health_page_is_one_that_the_release_has() {
-        let script = |number: u32| odoo_answers(Release::new(number).unwrap()).script;
-        assert!(script(14).contains("/favicon.ico") && script(14).contains("pg_isready"));
+        let site = crate::site::parse::site("name: acme\ndomain: a.b\npostgres: { host: db }").unwrap();
+        let endpoint = Endpoint::of(&site.postgres);
+        let script = |number: u32| odoo_answers(Release::new(number).unwrap(), &endpoint).script;
+        assert!(
+            script(14).contains("/favicon.ico")
+                && script(14).contains("pg_isready --quiet --host=db --port=5432 && ")
+        );
         assert!(script(15).contains("'/web/health'") && script(15).contains("pg_isready"));
         for number in 16..=19 {
             assert!(script(number).contains("'/web/health?db_server_status=1'"), "{number}");

@@ -26,7 +26,7 @@ use crate::render::libpq::{self, Endpoint};
 use crate::render::nginx_conf::{CACHE_MOUNT, CONFIG_MOUNT, DATA_MOUNT, Host, Hsts, NginxConf, TLS_MOUNT};
 use crate::render::odoo_conf::{OdooConf, OdooSecrets, Purpose, SOCKET_MOUNT, odoo_conf};
 use crate::render::pg_hba::PG_HBA;
-use crate::render::postgresql_conf::{settings, words};
+use crate::render::postgresql_conf::{postgresql_conf, settings, start_words};
 use crate::site::{Database, Site};
 
 /// Seconds that a stopping container gets. PostgreSQL writes a checkpoint; Odoo ends its requests.
@@ -52,6 +52,7 @@ pub mod dirs {
 /// Files of the site directory, relative to it.
 pub mod files {
     pub const PG_HBA: &str = "generated/postgres/pg_hba.conf";
+    pub const POSTGRESQL_CONF: &str = "generated/postgres/postgresql.conf";
     pub const NGINX_CANDIDATE: &str = "generated/nginx/candidate/nginx.conf";
     pub const NGINX_LIVE: &str = "generated/nginx/live/nginx.conf";
 }
@@ -209,6 +210,7 @@ pub fn stack(inputs: &Inputs<'_>, choice: &Choice) -> Stack {
         server: match &site.postgres.external {
             None => Server::Own(Box::new(OwnServer {
                 container: postgres(inputs, choice),
+                conf: conf_of_postgres(inputs),
                 volume: volume(names::db_volume(&site.name, choice.generation), "db"),
             })),
             Some(external) => Server::External(
@@ -324,6 +326,17 @@ pub fn postgres_data_mount(major: u32) -> &'static str {
     if major >= 18 { "/var/lib/postgresql" } else { "/var/lib/postgresql/data" }
 }
 
+/// What a reload is enough for; the file is therefore no part of the container's fingerprint.
+fn conf_of_postgres(inputs: &Inputs<'_>) -> String {
+    let major = inputs.site.postgres.major;
+    let cluster = match major {
+        18.. => format!("{}/{major}/docker", postgres_data_mount(major)),
+        _ => postgres_data_mount(major).to_owned(),
+    };
+    let settings = settings(&inputs.sizing.postgres, major);
+    postgresql_conf(&settings, &format!("{cluster}/postgresql.conf"))
+}
+
 /// PostgreSQL without a network. It starts under a lock on the data volume's root directory: two
 /// postmasters on one volume destroy it, and process 1 in each container defeats postmaster.pid.
 /// The image insists on a superuser password when it makes the cluster: it gets one that nobody
@@ -341,10 +354,11 @@ fn postgres(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
          exec docker-entrypoint.sh \"$@\""
     );
     let hba_file = format!("hba_file={POSTGRES_MOUNT}/pg_hba.conf");
-    let fixed = ["listen_addresses=", &hba_file, "password_encryption=scram-sha-256"];
+    let config_file = format!("config_file={POSTGRES_MOUNT}/postgresql.conf");
+    let fixed = [&config_file, "listen_addresses=", &hba_file, "password_encryption=scram-sha-256"];
     let mut command = vec!["postgres".to_owned()];
     command.extend(fixed.into_iter().flat_map(|setting| ["-c".to_owned(), setting.to_owned()]));
-    command.extend(words(&settings(&inputs.sizing.postgres, site.postgres.major)));
+    command.extend(start_words(&settings(&inputs.sizing.postgres, site.postgres.major)));
     let env = [("POSTGRES_INITDB_ARGS", "--data-checksums --encoding=UTF8")];
     let spec = ContainerSpec {
         entrypoint: ["sh", "-c", &guard, "sh"].map(str::to_owned).to_vec(),
@@ -369,11 +383,11 @@ fn postgres(inputs: &Inputs<'_>, choice: &Choice) -> ContainerSpec {
 ///
 /// /tmp outlives the container: what nobody has written to for days is removed at the start.
 fn start_odoo(endpoint: &Endpoint) -> String {
-    let Endpoint { host, port, .. } = endpoint;
+    let ready = hardening::pg_isready(endpoint);
     format!(
         "{LIMIT_FILES} trap 'exit 143' TERM INT; \
          find /tmp -xdev -mindepth 1 -mtime +2 -delete 2>/dev/null; \
-         until pg_isready --quiet --host={host} --port={port}; do sleep 0.2; done; \
+         until {ready}; do sleep 0.2; done; \
          exec odoo \"$@\""
     )
 }
@@ -446,7 +460,7 @@ fn odoo(
         }),
         ..plain(inputs, role, name, &site.odoo.image)
     };
-    spec = hardening::odoo(spec, conf.purpose, site.odoo.release);
+    spec = hardening::odoo(spec, conf.purpose, site.odoo.release, endpoint);
     let conf_text = odoo_conf(&conf, inputs.secrets);
     let certificates = certificates.files().into_iter().map(|(_, text)| text);
     let files: Vec<&str> = std::iter::once(conf_text.expose()).chain(certificates).collect();

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::spec::{Attachment, ContainerSpec, Restart, Role, VolumeSpec};
 use super::{
-    Choice, HOLDER_GRACE, Inputs, TUNNEL_GRACE, dirs, names, plain, read_only_directory, sealed, volume_mount,
+    Choice, HOLD, HOLDER_GRACE, Inputs, TUNNEL_GRACE, dirs, hardening, names, plain, read_only_directory,
+    sealed, volume_mount,
 };
 use crate::render::libpq::Endpoint;
 use crate::render::odoo_conf::{SOCKET_DIRECTORY, SOCKET_MOUNT};
@@ -17,6 +18,8 @@ const CLIENT_MOUNT: &str = "/opt/autoodoo/ssh";
 const KEYS_MOUNT: &str = "/etc/autoodoo/tunnel";
 /// Where the helper that gives the keys away sees the same directory.
 pub const TUNNEL_HELPER_MOUNT: &str = "/tunnel";
+/// Bytes. ssh needs about 10 MiB; all of Odoo's connections pass through its buffers.
+const TUNNEL_MEMORY: u64 = 128 << 20;
 /// The dynamic loader's name among the copied files.
 pub const LOADER: &str = "ld.so";
 
@@ -37,6 +40,8 @@ pub enum Server {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnServer {
     pub container: ContainerSpec,
+    /// The text of postgresql.conf.
+    pub conf: String,
     pub volume: VolumeSpec,
 }
 
@@ -70,7 +75,7 @@ pub fn client(inputs: &Inputs<'_>) -> ContainerSpec {
         (Attachment::Network { name: names::network(&site.name), address: None }, Vec::new())
     };
     ContainerSpec {
-        entrypoint: ["sleep", "infinity"].map(str::to_owned).to_vec(),
+        entrypoint: HOLD.map(str::to_owned).to_vec(),
         user: Some("postgres".to_owned()),
         mounts,
         attachment,
@@ -120,6 +125,8 @@ pub(super) fn tunnel(inputs: &Inputs<'_>, choice: &Choice, external: &External, 
         ],
         attachment: Attachment::Network { name: names::network(&site.name), address: None },
         stop_grace: TUNNEL_GRACE,
+        memory_bytes: Some(TUNNEL_MEMORY),
+        healthcheck: Some(hardening::tunnel()),
         ..plain(inputs, Role::Tunnel, names::tunnel(&site.name), &site.postgres.image)
     };
     let pin = ssh.host_key.as_ref().map_or("", |key| key.as_str());
@@ -168,6 +175,7 @@ pub fn tunnel_owner(inputs: &Inputs<'_>) -> ContainerSpec {
     ContainerSpec {
         name: names::helper(&inputs.site.name, names::HELPER_TUNNEL),
         user: Some("0:0".to_owned()),
+        capabilities: hardening::GIVE_AWAY.to_vec(),
         mounts: vec![mount],
         attachment: Attachment::None,
         ..client(inputs)

@@ -8,6 +8,7 @@
 //! that bring the site up).
 
 mod checks;
+mod elsewhere;
 mod engine;
 mod http;
 mod load;
@@ -15,10 +16,11 @@ mod process;
 mod sequence;
 mod site;
 
+use checks::elsewhere::Away;
 use checks::neighbours::Pair;
 use checks::{
-    attachments, bad_days, by_hand, change, compose, data, databases, design, endings, mail, neighbours,
-    proxy, strain, tools, visit,
+    attachments, bad_days, by_hand, change, compose, data, databases, design, elsewhere as away, endings,
+    mail, neighbours, proxy, strain, tools, visit,
 };
 use sequence::{Check, run};
 use site::{Recipe, Site};
@@ -145,4 +147,40 @@ fn several() {
         ("one of them goes", neighbours::one_goes),
     ];
     run("several", &pair, checks);
+}
+
+#[test]
+fn external_postgres() {
+    let server = elsewhere::Elsewhere::begin();
+    let direct = Away { site: Site::init(&Recipe::away()), server };
+    let checks: &[Check<Away>] = &[
+        ("up: a certificate of another CA", away::strange_certificate),
+        ("up: a wrong password", away::wrong_password),
+        ("up: no database", away::missing_database),
+        ("up: a stranger's database", away::strangers_database),
+        ("up: comes up although it is killed", away::comes_up_killed),
+        ("login", |away| visit::logs_in(&away.site)),
+        ("nothing of ours", away::nothing_of_ours),
+        ("second up", away::second_up),
+        ("encrypted", away::encrypted),
+        ("a client certificate", away::client_certificate),
+        ("no secret told", |away| design::no_secret_told(&away.site)),
+        ("down leaves the data there", away::data_stays_there),
+    ];
+    run("tls", &direct, checks);
+    let Away { server, site } = direct;
+    drop(site);
+    server.lets_in_by_password();
+    let tunnelled = Away { site: Site::init(&Recipe::behind_ssh()), server };
+    let checks: &[Check<Away>] = &[
+        ("up: an unknown ssh server", away::unknown_ssh_server),
+        ("up: an unknown key", away::unknown_key),
+        ("up: older client programs", away::older_client),
+        ("up: through the tunnel", away::through_the_tunnel),
+        ("login", |away| visit::logs_in(&away.site)),
+        ("the connection breaks", away::broken_tunnel),
+        ("restarts", away::restarts),
+        ("no secret told", |away| design::no_secret_told(&away.site)),
+    ];
+    run("ssh", &tunnelled, checks);
 }

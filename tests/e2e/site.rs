@@ -44,6 +44,16 @@ impl Recipe {
         Recipe { name: "e2e-old", odoo: 14, postgres: 15, port: 140, flags }
     }
 
+    /// Its PostgreSQL is a server elsewhere.
+    pub fn away() -> Recipe {
+        Recipe { name: "e2e-away", odoo: 19, postgres: 17, port: 182, flags: &["--language", "en_US"] }
+    }
+
+    /// The same, behind ssh. The client programs are too old for that server at first.
+    pub fn behind_ssh() -> Recipe {
+        Recipe { name: "e2e-ssh", odoo: 19, postgres: 15, port: 184, flags: &["--language", "en_US"] }
+    }
+
     /// For sites that are never to come up.
     pub fn never_up(name: &'static str, port: u16) -> Recipe {
         Recipe { name, odoo: 19, postgres: 17, port, flags: &[] }

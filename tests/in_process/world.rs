@@ -2,7 +2,7 @@
 //! played, and the probe answers what the containers' state would make of a question.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
@@ -45,6 +45,58 @@ pub struct Ran {
     pub talk: String,
 }
 
+/// A database on a server elsewhere: its mark, and whether anything is in it.
+#[derive(Clone, Default)]
+pub struct Remote {
+    pub mark: Option<String>,
+    pub filled: bool,
+}
+
+/// A PostgreSQL server elsewhere.
+#[derive(Clone)]
+pub struct Server {
+    pub identity: Rc<RefCell<String>>,
+    pub databases: Rc<RefCell<BTreeMap<String, Remote>>>,
+}
+
+impl Server {
+    fn new() -> Server {
+        let databases = [("acme".to_owned(), Remote::default())].into();
+        Server {
+            identity: Rc::new(RefCell::new("711".to_owned())),
+            databases: Rc::new(RefCell::new(databases)),
+        }
+    }
+
+    fn run(&self, database: &str, sql: &str) -> String {
+        let mut databases = self.databases.borrow_mut();
+        if sql.contains("server_version_num") {
+            let names: Vec<&String> = databases.keys().collect();
+            return serde_json::json!({
+                "version": 170_002, "encrypted": true, "superuser": false, "createdb": false,
+                "createrole": false, "bypassrls": false, "role_limit": -1, "max_connections": 1000,
+                "reserved": 3, "identity": *self.identity.borrow(), "databases": names,
+            })
+            .to_string();
+        }
+        let found = databases.get_mut(database).expect("a database that exists");
+        if sql.contains("pg_encoding_to_char") {
+            return serde_json::json!({
+                "encoding": "UTF8", "create": true, "public": true, "relations": u64::from(found.filled),
+                "odoo": found.filled, "mark": found.mark, "extensions": [],
+            })
+            .to_string();
+        }
+        if sql.contains("DROP %s") {
+            found.filled = false;
+        }
+        if let Some((_, rest)) = sql.split_once("COMMENT ON SCHEMA autoodoo IS '") {
+            found.mark = rest.split('\'').next().map(str::to_owned);
+        }
+        String::new()
+    }
+}
+
 /// PostgreSQL's databases, as far as the SQL that goes by changes them.
 #[derive(Clone, Default)]
 pub struct Databases(Rc<RefCell<BTreeSet<String>>>);
@@ -76,6 +128,7 @@ impl Databases {
 pub struct World {
     pub engine: MemoryEngine,
     pub databases: Databases,
+    pub server: Server,
     pub engine_runs: Cell<bool>,
     /// The container whose name ends so runs and never answers.
     pub deaf: Rc<RefCell<Option<String>>>,
@@ -101,8 +154,22 @@ impl World {
         let databases = Databases::default();
         let deaf: Rc<RefCell<Option<String>>> = Rc::new(RefCell::new(None));
         let (played, root) = (databases.clone(), directory.path().to_owned());
+        let server = Server::new();
+        let elsewhere = server.clone();
         let hears = Rc::clone(&deaf);
         engine.on_exec(move |container, exec| {
+            let remote = exec.argv.iter().find_map(|word| word.strip_prefix("service=autoodoo dbname="));
+            let stdin = exec.stdin.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+            if let Some(database) = remote {
+                let stdout = elsewhere.run(database, &stdin);
+                return Some(ExecOutput { exit_code: 0, stdout, stderr: String::new() });
+            }
+            if let [odoo, _, database, init, ..] = exec.argv.as_slice()
+                && (odoo.as_str(), init.as_str()) == ("odoo", "--init")
+                && let Some(found) = elsewhere.databases.borrow_mut().get_mut(database)
+            {
+                found.filled = true;
+            }
             Some(play(container, exec, &played, &root, hears.borrow().as_ref()))
         });
         engine.on_start(|spec| {
@@ -117,6 +184,7 @@ impl World {
             },
             engine,
             databases,
+            server,
             engine_runs: Cell::new(true),
             deaf,
             random: SeededRandom::new(7),
@@ -144,6 +212,13 @@ impl World {
              --nginx-image nginx:stable --bind 127.0.0.1",
         );
         assert_eq!(ran.code, 0, "{ran:?}");
+        world
+    }
+
+    /// A world whose site has its PostgreSQL elsewhere; `keys` are lines of `postgres:`.
+    pub fn with_server_elsewhere(keys: &str) -> World {
+        let world = World::with_site();
+        world.edit("  # host: db.example.com\n", &format!("  host: db.example.com\n{keys}"));
         world
     }
 
@@ -250,6 +325,13 @@ fn play(
         ["cat", "/proc/1/comm"] if container.contains("nginx") => "nginx\n".to_owned(),
         ["cat", "/proc/1/comm"] => "odoo\n".to_owned(),
         ["cat", "/proc/1/task/1/children"] => children(container),
+        ["sh", "-c", script, "sh", "/tunnel"] if script.contains("chown postgres") => {
+            for name in ["id_ed25519", "known_hosts"] {
+                let file = root.join("generated/tunnel").join(name);
+                std::fs::rename(file.with_extension("new"), file).unwrap();
+            }
+            String::new()
+        }
         ["sh", "-c", script, "sh", directories @ ..] if script.contains("chown odoo") => {
             give_away(root, directories);
             String::new()
@@ -310,7 +392,9 @@ impl FakeProbe {
     async fn odoo_answers(&self, address: Ipv4Addr) -> bool {
         let Some(name) = self.at(address).await else { return false };
         let deaf = self.deaf.borrow().as_ref().is_some_and(|deaf| name.ends_with(deaf.as_str()));
-        !deaf && self.runs("acme-postgres").await
+        let site = std::fs::read_to_string(self.root.join("autoodoo.yaml")).unwrap_or_default();
+        let elsewhere = site.contains("\n  host: db.example.com");
+        !deaf && (elsewhere || self.runs("acme-postgres").await)
     }
 
     async fn nginx_answers(&self) -> bool {

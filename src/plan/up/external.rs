@@ -20,14 +20,18 @@ impl Planner<'_> {
         }
         let undo = self.undo();
         self.network();
-        if let Some(socket) = self.stack.socket_volume.clone() {
+        let socket = self.stack.socket_volume.clone();
+        let later: Vec<_> =
+            self.stack.volumes().filter(|volume| Some(*volume) != socket.as_ref()).cloned().collect();
+        if let Some(socket) = socket {
             self.volume(socket);
         }
         let replaced = self.tunnel(external, &undo);
         self.check_server(external, undo);
         self.first_phase();
-        let web = self.stack.web_volume.clone();
-        self.volume(web);
+        for volume in later {
+            self.volume(volume);
+        }
         replaced
     }
 
@@ -125,7 +129,7 @@ impl Planner<'_> {
             databases: self.wanted(),
             release: site.odoo.release,
             client_major: site.postgres.major,
-            connections: Connections::of(self.situation.inputs.sizing, site.databases().len()),
+            connections: Connections::of(&self.situation.inputs.sizing.odoo, site.databases().len()),
             identity: state.system_identifier.clone().filter(|_| state.phase == Phase::Ready),
             site_id: state.site_id.clone(),
         }

@@ -44,6 +44,7 @@ const POSTGRES_READY: u32 = 900;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LocalFacts {
     pub pg_hba: Option<String>,
+    pub postgresql_conf: Option<String>,
     pub nginx_live: Option<String>,
     /// Names of the directories under `generated/odoo` whose odoo.conf is complete.
     pub odoo_confs: BTreeSet<String>,
@@ -239,7 +240,9 @@ impl<'a> Planner<'a> {
 
     fn volumes(&mut self) {
         let volumes: Vec<_> = self.stack.volumes().cloned().collect();
-        volumes.into_iter().for_each(|spec| self.volume(spec));
+        for spec in volumes {
+            self.volume(spec);
+        }
     }
 
     /// For data volumes `guard::data_as_remembered` has made sure that none was lost.

@@ -20,24 +20,47 @@ impl Planner<'_> {
 
     /// Returns whether PostgreSQL is (re)started, so that Odoo must start anew.
     fn postgres(&mut self) -> bool {
-        let Some(OwnServer { container: spec, volume }) = self.stack.server.own().cloned() else {
+        let Some(OwnServer { container: spec, conf, volume }) = self.stack.server.own().cloned() else {
             return false;
         };
         let fate = self.broken_cluster(&spec, volume).unwrap_or_else(|| self.fate(&spec));
+        let changed = self.server_files(conf);
         if fate == Fate::Keep {
-            if !self.situation.settled {
-                self.await_postgres(&spec, UNPROVEN);
-            }
+            self.kept_postgres(&spec, changed);
             return false;
-        }
-        if self.situation.local.pg_hba.as_deref() != Some(PG_HBA) {
-            let content = Hidden(PG_HBA.to_owned());
-            self.plan.push(Action::WriteFile { path: files::PG_HBA.into(), content }, "PostgreSQL reads it");
         }
         self.stop_odoos("PostgreSQL is about to be replaced");
         self.realise(&spec, &fate, stack::POSTGRES_GRACE);
         self.await_postgres(&spec, "Odoo needs it");
         true
+    }
+
+    /// A file may have been written by a run that was cut off before the server read it.
+    fn kept_postgres(&mut self, spec: &ContainerSpec, changed: bool) {
+        let settled = self.situation.settled;
+        if !settled {
+            self.await_postgres(spec, UNPROVEN);
+        }
+        if changed || !settled {
+            let cause = if changed { "its settings changed" } else { UNPROVEN };
+            self.plan.push(Action::ReloadPostgres { container: spec.name.clone() }, cause);
+        }
+    }
+
+    /// Returns whether a file is new.
+    fn server_files(&mut self, conf: String) -> bool {
+        let local = self.situation.local;
+        let files = [
+            (files::PG_HBA, local.pg_hba.as_ref(), PG_HBA.to_owned()),
+            (files::POSTGRESQL_CONF, local.postgresql_conf.as_ref(), conf),
+        ];
+        let changed: Vec<_> = files.into_iter().filter(|(_, there, text)| *there != Some(text)).collect();
+        let any = !changed.is_empty();
+        for (path, _, text) in changed {
+            let write = Action::WriteFile { path: path.into(), content: Hidden(text) };
+            self.plan.push(write, "PostgreSQL reads it");
+        }
+        any
     }
 
     /// Odoo does not survive a restart of its server: it stops first and starts after.

@@ -122,6 +122,7 @@ impl World {
         self.state.nginx_loaded = Some(text_fingerprint(&text));
         self.local.nginx_live = Some(text);
         self.local.pg_hba = Some(PG_HBA.to_owned());
+        self.local.postgresql_conf = stack.server.own().map(|own| own.conf.clone());
         self.local.odoo_confs = configured(&stack).map(|(container, _)| conf_name(container)).collect();
     }
 
@@ -272,6 +273,20 @@ fn nothing_to_do() {
     assert_eq!(World::running().plan(), "");
 }
 
+#[test]
+fn settings_that_a_running_postgres_takes_need_no_restart() {
+    let mut world = World::running();
+    world.sizing.postgres.work_mem_mib *= 2;
+    let plan = world.plan();
+    assert!(
+        plan.starts_with(
+            "[1] write generated/postgres/postgresql.conf: PostgreSQL reads it (no interruption)\n\
+         [2] reload acme-postgres: its settings changed (no interruption)\n[3] ask "
+        ),
+        "{plan}"
+    );
+}
+
 /// Only here do people notice: the plan says for how long.
 #[test]
 fn a_new_postgres_interrupts_and_says_so() {
@@ -280,6 +295,96 @@ fn a_new_postgres_interrupts_and_says_so() {
         postgres.labels.insert(LABEL_CONFIG.to_owned(), "older".to_owned());
     });
     insta::assert_snapshot!(world.plan());
+}
+
+/// A site whose PostgreSQL is elsewhere; `keys` are further ones of `postgres:`.
+fn elsewhere(keys: &str) -> World {
+    let mut world = World::fresh();
+    let text = format!("name: acme\ndomain: a.b\npostgres: {{ host: db.example.com, user: acme{keys} }}\n");
+    world.site.postgres.external = parse::site(text).unwrap().postgres.external;
+    world.local.ssh_client = Some("client".to_owned());
+    world
+}
+
+const SSH: &str = ", ssh: { host: gate.example.com, user: tunnel }";
+
+/// Nothing is recorded or made to last before the server was found fit.
+#[test]
+fn first_up_with_a_server_elsewhere() {
+    insta::assert_snapshot!(elsewhere("").plan());
+}
+
+#[test]
+fn first_up_with_a_server_behind_ssh() {
+    insta::assert_snapshot!(elsewhere(SSH).plan());
+}
+
+#[test]
+fn a_refused_server_leaves_nothing_of_a_new_site() {
+    let plan = elsewhere(SSH).with(up).unwrap();
+    let check = plan.steps.iter().find(|step| matches!(step.action, Action::CheckServer(_))).unwrap();
+    let undo: Vec<_> = check.on_failure.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        undo,
+        [
+            "stop and remove container acme-helper-psql",
+            "stop and remove container acme-tunnel",
+            "remove volume acme-socket and all data in it",
+            "remove network acme-net",
+        ]
+    );
+}
+
+#[test]
+fn a_server_elsewhere_is_not_asked_without_need() {
+    for keys in ["", SSH] {
+        let mut world = elsewhere(keys);
+        world.bring_up();
+        assert_eq!(world.plan(), "", "{keys}");
+        world.settled = false;
+        assert!(world.plan().contains("ask PostgreSQL at db.example.com:5432"), "{keys}");
+    }
+}
+
+#[test]
+fn a_new_ssh_client_replaces_the_tunnel_and_starts_odoo_anew() {
+    let mut world = elsewhere(SSH);
+    world.bring_up();
+    world.local.ssh_client = Some("newer".to_owned());
+    insta::assert_snapshot!(world.plan());
+}
+
+/// The certificate's content counts, not its path.
+#[test]
+fn a_new_ca_replaces_odoo_beside_the_old_one() {
+    let mut world = elsewhere(", ssl_root_cert: ca.pem");
+    world.certificates.root = Some("old".to_owned());
+    world.bring_up();
+    world.certificates.root = Some("new".to_owned());
+    let plan = world.plan();
+    assert!(plan.contains("create container acme-odoo-b"), "{plan}");
+    assert!(plan.contains("let acme-odoo-a finish its requests"), "{plan}");
+}
+
+#[test]
+fn data_does_not_wander_between_a_container_and_a_server_elsewhere() {
+    let mut world = World::running();
+    world.site.postgres.external = elsewhere("").site.postgres.external;
+    let refusal = world.refusal().to_string();
+    assert!(
+        refusal.contains("its PostgreSQL is in a container, autoodoo.yaml says on a server elsewhere"),
+        "{refusal}"
+    );
+    assert!(!refusal.contains("major"), "{refusal}");
+}
+
+/// The image is for client programs only.
+#[test]
+fn newer_client_programs_are_no_other_data() {
+    let mut world = elsewhere("");
+    world.bring_up();
+    world.site.postgres.major += 1;
+    assert_eq!(world.with(up).unwrap().to_string(), "");
 }
 
 fn shop() -> crate::site::Database {

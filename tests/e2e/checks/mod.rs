@@ -8,6 +8,7 @@ pub mod compose;
 pub mod data;
 pub mod databases;
 pub mod design;
+pub mod elsewhere;
 pub mod endings;
 pub mod mail;
 pub mod neighbours;
