@@ -25,8 +25,8 @@ pub fn status(site: &Site) {
 }
 
 pub fn logs(site: &Site) {
-    Browser::new(site).get("/web/login?e2e-logs=1");
-    site.run(&["logs", "nginx"]).ends(0).says("/web/login?e2e-logs=1").says_not(" | ");
+    Browser::new(site).get("/e2e-logs");
+    site.run(&["logs", "nginx"]).ends(0).says("/e2e-logs").says_not(" | ");
     site.run(&["logs"]).ends(0).says("postgres").says("nginx-a").says("odoo-").says("cron");
     site.run(&["logs", "postgres"]).ends(0).says("database system is ready");
     site.run(&["logs", "--since", "1h", "nginx"]).ends(0).says("e2e-logs");
@@ -44,9 +44,9 @@ pub fn follows_logs(site: &Site) {
     thread::spawn(move || lines.map_while(Result::ok).try_for_each(|text| line.send(text)));
     let next = || read.recv_timeout(Duration::from_secs(30));
     let known = next();
-    Browser::new(site).get("/web/login?e2e-follow=1");
+    Browser::new(site).get("/e2e-follow");
     let mut news = std::iter::from_fn(|| next().ok());
-    let seen = news.any(|line| line.contains("e2e-follow=1"));
+    let seen = news.any(|line| line.contains("e2e-follow"));
     let goes_on = child.try_wait().expect("a child can be asked").is_none();
     child.kill().expect("it runs");
     child.wait().expect("it ends");
