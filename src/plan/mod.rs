@@ -114,6 +114,13 @@ pub enum Action {
     },
     PrepareRole {
         container: String,
+        /// It may create databases: Odoo's database manager is open.
+        createdb: bool,
+    },
+    /// Marks a database as one that people work in.
+    MarkComplete {
+        container: String,
+        database: DbName,
     },
     /// Makes an empty one under a name of its own, once it is sure that nothing else has the name
     /// that it will get.
@@ -343,8 +350,13 @@ impl fmt::Display for Action {
                 write!(f, "ask PostgreSQL at {}:{} whether it fits", check.external.host, check.external.port)
             }
             A::ClaimDatabase { database, .. } => write!(f, "claim the empty database {database}"),
-            A::CompleteDatabase { database, .. } => write!(f, "mark database {database} as complete"),
-            A::PrepareRole { .. } => write!(f, "prepare PostgreSQL role odoo"),
+            A::CompleteDatabase { database, .. } | A::MarkComplete { database, .. } => {
+                write!(f, "mark database {database} as complete")
+            }
+            A::PrepareRole { createdb: false, .. } => write!(f, "prepare PostgreSQL role odoo"),
+            A::PrepareRole { createdb: true, .. } => {
+                write!(f, "prepare PostgreSQL role odoo, which may create databases")
+            }
             A::CreateDatabase { name, collation, .. } => {
                 write!(f, "create database {name}, sorted by {collation}")
             }

@@ -253,9 +253,11 @@ fn conf_of_nginx(inputs: &Inputs<'_>, choice: &Choice) -> NginxConf {
     }
 }
 
-/// Where browsers do not trust the certificate they would lock the visitor out.
+/// Where browsers do not trust the certificate they would lock the visitor out; and with https at
+/// another port, since they turn http into https at 443 (RFC 6797, section 8.3).
 fn hsts(site: &Site, choice: &Choice) -> Hsts {
-    match (choice.certificate_trusted, site.nginx.hsts_subdomains) {
+    let fit = choice.certificate_trusted && site.listen.https == Port::HTTPS;
+    match (fit, site.nginx.hsts_subdomains) {
         (false, _) => Hsts::Off,
         (true, false) => Hsts::OneYear,
         (true, true) => Hsts::OneYearWithSubdomains,

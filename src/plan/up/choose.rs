@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::{Situation, wanted_image_id};
 use crate::failure::{Failure, Result};
-use crate::observed::{Labelled, RunState};
+use crate::observed::{Container, Labelled, RunState};
 use crate::plan::matching::drift;
 use crate::render::nginx_conf::static_version_in;
 use crate::stack::fingerprint::text_fingerprint;
@@ -117,11 +117,12 @@ fn odoo_slot(situation: &Situation<'_>, choice: &Choice, number: usize) -> Slot 
     }
 }
 
-/// The copy from which the present tunnel was made while that tunnel is right: the host's own updates
+/// The copy from which the running tunnel was made while that tunnel is right: the host's own updates
 /// are no reason to interrupt anybody. Else the client that the host has now.
 fn ssh_client(situation: &Situation<'_>, choice: &Choice) -> String {
     let now = situation.local.ssh_client.clone().unwrap_or_default();
-    let tunnel = situation.observed.containers.iter().find(|found| found.role() == Some(Role::Tunnel));
+    let runs = |found: &&Container| found.role() == Some(Role::Tunnel) && found.state == RunState::Running;
+    let tunnel = situation.observed.containers.iter().find(runs);
     let mut sources = tunnel.into_iter().flat_map(|found| &found.mounts).map(|mount| &mount.source);
     let made_from = sources.find_map(client_copy);
     let stays = |copy: &String| {

@@ -110,6 +110,8 @@ struct Planner<'a> {
     plan: Plan,
     /// Containers that the plan has retired already.
     retired: BTreeSet<String>,
+    /// New Odoos beside old ones that serve until nginx is switched.
+    beside: Vec<String>,
 }
 
 /// What is to become of a container that should be there.
@@ -128,7 +130,14 @@ impl<'a> Planner<'a> {
         let choice = choose(situation)?;
         let stack = stack::stack(&situation.inputs, &choice);
         let nginx_text = nginx_conf(&stack.nginx_conf);
-        Ok(Planner { situation, stack, nginx_text, plan: Plan::default(), retired: BTreeSet::new() })
+        Ok(Planner {
+            situation,
+            stack,
+            nginx_text,
+            plan: Plan::default(),
+            retired: BTreeSet::new(),
+            beside: Vec::new(),
+        })
     }
 
     fn plan(mut self) -> Result<Plan> {
@@ -359,8 +368,16 @@ impl<'a> Planner<'a> {
             host: server.place.database.domain.clone(),
             seconds: self.situation.wait_seconds,
         };
-        let undo = if old_serves { vec![retire(&spec.name, stack::ODOO_GRACE)] } else { Vec::new() };
+        if old_serves {
+            self.beside.push(spec.name.clone());
+        }
+        let undo = if old_serves { self.without_new_odoos() } else { Vec::new() };
         self.plan.push_guarded(wait, "nobody is sent to it before it answers", undo);
+    }
+
+    /// What takes back every new Odoo that nobody is sent to yet.
+    fn without_new_odoos(&self) -> Vec<Action> {
+        self.beside.iter().map(|name| retire(name, stack::ODOO_GRACE)).collect()
     }
 
     /// Returns whether the holder is new, so that nginx must be made anew inside it.
@@ -446,7 +463,9 @@ impl<'a> Planner<'a> {
         let content = Hidden(self.nginx_text.clone());
         self.plan.push(Action::WriteFile { path, content }, "routes, names or certificate changed");
         let helper = Box::new(self.with_pinned_image(&self.stack.nginx_test));
-        self.plan.push(Action::TestNginxConf { helper }, "a wrong one must not reach the proxy");
+        let undo = self.without_new_odoos();
+        let test = Action::TestNginxConf { helper };
+        self.plan.push_guarded(test, "a wrong one must not reach the proxy", undo);
         let publish = Action::PublishNginxConf { fingerprint: fingerprint.to_owned() };
         self.plan.push(publish, "it passed its test");
     }
@@ -468,6 +487,16 @@ impl<'a> Planner<'a> {
                 self.plan.push(drain, "requests that it has begun are finished");
             }
             self.plan.push(retire(&name, stack::ODOO_GRACE), "its successor serves");
+        }
+        self.retire_unused_tunnel();
+    }
+
+    /// Nobody reaches a server through it any more.
+    fn retire_unused_tunnel(&mut self) {
+        let needed = self.stack.server.container().map(|spec| spec.name.clone());
+        let tunnels = self.observed().containers.iter().filter(|found| found.role() == Some(Role::Tunnel));
+        for tunnel in tunnels.filter(|found| Some(&found.name) != needed.as_ref()) {
+            self.plan.push(retire(&tunnel.name, stack::TUNNEL_GRACE), "the site file asks for no tunnel");
         }
     }
 

@@ -419,8 +419,8 @@ fn a_database_that_is_no_longer_named_loses_its_odoo() {
     world.site.further.remove(0);
     assert_eq!(address(&world, "blog"), before);
     let plan = world.plan();
-    assert!(plan.contains("stop and remove container acme-odoo-shop-a: "), "{plan}");
-    assert!(!plan.contains("acme-odoo-blog") && !plan.contains("volume"), "{plan}");
+    assert!(plan.contains("stop and remove container acme-odoo.shop-a: "), "{plan}");
+    assert!(!plan.contains("acme-odoo.blog") && !plan.contains("volume"), "{plan}");
 }
 
 #[test]

@@ -76,6 +76,11 @@ pub(super) fn manager(conf: &NginxConf) -> String {
     }
     let doors = "^(?:/[^/]+)?/(?:web/database|xmlrpc/db|xmlrpc/2/db)(?:/|$)";
     text.push_str(&guarded(doors, manager.allow.iter(), conf));
+    if manager.is_open() {
+        // Its body may ask for the manager's service, and Odoo no longer refuses that by itself.
+        text.push_str("        # JSON-RPC is a door to the same while Odoo lists its databases.\n");
+        text.push_str(&guarded("^(?:/[^/]+)?/jsonrpc/?$", manager.allow.iter(), conf));
+    }
     text
 }
 

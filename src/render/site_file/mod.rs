@@ -341,8 +341,8 @@ mod tests {
           hsts_subdomains: false
 
         # Networks from which Odoo's database manager may be opened (`allow`), or its list of databases
-        # alone (`selector`). While one is given Odoo lists its databases, and with `allow` its role may
-        # create databases. Nobody may by default.
+        # alone (`selector`). While one is given Odoo lists its databases (list_db), JSON-RPC is answered
+        # for `allow` only, and with `allow` Odoo's role may create databases. Nobody may by default.
         # database_manager: { allow: [192.0.2.0/24], selector: [] }
 
         # A CDN or web application firewall in front of this site: only its networks are answered, and the
