@@ -29,7 +29,7 @@ impl Seen {
     pub fn lost_nothing(&self) {
         let words: Vec<_> = self.lost.iter().take(3).map(|(why, ..)| why.as_str()).collect();
         assert!(self.lost.is_empty(), "lost {} of {}: {}", self.lost.len(), self.asked, words.join("; "));
-        assert!(self.asked > 50, "{} requests are too few to tell", self.asked);
+        assert!(self.asked > 20, "{} requests are too few to tell", self.asked);
     }
 
     /// From the first request that failed until the last one did.

@@ -161,7 +161,11 @@ pub fn access_log(site: &Site) {
     let form = ["--data", "login=owner&password=e2e-hidden-5"];
     browser.ask(&browser.url("/web/login"), &form);
     browser.get("/e2e/my/orders/7?access_token=e2e-hidden-6");
-    let log = site.run(&["logs", "nginx"]).ends(0);
+    // nginx keeps records for a second before it writes them.
+    let log = until("the last record", 10, || {
+        let log = site.run(&["logs", "nginx"]).ends(0);
+        log.out.contains("/e2e/my/orders/7").then_some(log)
+    });
     assert!(!log.text().contains("e2e-hidden"), "a secret of a link is told: {log}");
     let records = records(&log.out);
     let last =

@@ -26,7 +26,12 @@ pub fn status(site: &Site) {
 
 pub fn logs(site: &Site) {
     Browser::new(site).get("/e2e-logs");
-    site.run(&["logs", "nginx"]).ends(0).says("/e2e-logs").says_not(" | ");
+    // nginx keeps records for a second before it writes them.
+    let nginx = until("the record", 10, || {
+        let nginx = site.run(&["logs", "nginx"]).ends(0);
+        nginx.text().contains("/e2e-logs").then_some(nginx)
+    });
+    nginx.says_not(" | ");
     site.run(&["logs"]).ends(0).says("postgres").says("nginx-a").says("odoo-").says("cron");
     site.run(&["logs", "postgres"]).ends(0).says("database system is ready");
     site.run(&["logs", "--since", "1h", "nginx"]).ends(0).says("e2e-logs");
