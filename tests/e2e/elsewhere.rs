@@ -13,7 +13,7 @@ use crate::process::{Run, run, start, until};
 use crate::site::image;
 
 /// Of a range for documentation (RFC 5737), added to the loopback interface while the tests run.
-const ADDRESS: &str = "198.51.100.34";
+pub const ADDRESS: &str = "198.51.100.34";
 const CONTAINER: &str = "e2e-elsewhere";
 pub const ROLE: &str = "acme";
 pub const PASSWORD: &str = "right:with\\odd-signs";
@@ -46,10 +46,6 @@ impl Elsewhere {
         let elsewhere = Elsewhere { engine, directory, port, ssh_port: port + 1, sshd };
         elsewhere.start_server();
         elsewhere
-    }
-
-    pub fn address(&self) -> &'static str {
-        ADDRESS
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
