@@ -79,7 +79,7 @@ pub(super) fn https(conf: &NginxConf) -> String {
         &[
             ("names", &names(conf)),
             ("certificate", &format!("{TLS_MOUNT}/{}", conf.certificate)),
-            ("refusal", access::refusal(conf)),
+            ("refusal", &access::refusal(conf)),
             ("browser_headers", &browser_headers(conf, "        ")),
             ("odoo_headers", &odoo_headers("        ")),
             ("evented", conf.release.evented_path()),

@@ -109,7 +109,8 @@ fn nginx(nginx: &Nginx) -> String {
 nginx:
   # The reverse proxy's image.
   image: {image}
-  # The largest file that can be sent to Odoo, from 1M to 100G.
+  # The largest file that can be sent to Odoo, from 1M to 100G. Odoo 17 and newer has a limit of its
+  # own besides, 128 MB: the system parameter web.max_file_upload_size, in bytes.
   upload_limit: {limit}
   # With a publicly trusted certificate browsers insist on https for a year (HSTS); with `true`
   # for every name below the site's, too.
@@ -334,7 +335,8 @@ mod tests {
         nginx:
           # The reverse proxy's image.
           image: docker.io/library/nginx:stable
-          # The largest file that can be sent to Odoo, from 1M to 100G.
+          # The largest file that can be sent to Odoo, from 1M to 100G. Odoo 17 and newer has a limit of its
+          # own besides, 128 MB: the system parameter web.max_file_upload_size, in bytes.
           upload_limit: 100M
           # With a publicly trusted certificate browsers insist on https for a year (HSTS); with `true`
           # for every name below the site's, too.
