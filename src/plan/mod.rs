@@ -256,7 +256,8 @@ pub struct Step {
     /// Seconds for which nobody is answered, about; `None` when the site does not serve anyway.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interruption_seconds: Option<u32>,
-    /// What is done when it fails, so that what served before serves on.
+    /// What is done when it fails, so that what served before serves on, or a new site that is
+    /// refused leaves nothing behind.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub on_failure: Vec<Action>,
 }

@@ -86,6 +86,8 @@ pub struct Situation<'a> {
     pub settled: bool,
 }
 
+/// The server or the tunnel to it was started anew.
+const WAY_CUT: &str = "its connections to PostgreSQL were cut";
 const UNPROVEN: &str = "the last operation did not end well, so it has not proved itself";
 
 /// Makes the plan, or refuses because something stands in the way.
@@ -349,7 +351,7 @@ impl<'a> Planner<'a> {
         let old = self.find(&other).map(|container| container.name.clone());
         let mut fate = self.fate(&spec);
         if postgres_restarted && fate == Fate::Keep {
-            fate = Fate::Start("PostgreSQL was restarted");
+            fate = Fate::Start(WAY_CUT);
         }
         // Nobody serves from this slot: whatever stands there goes without a drain.
         self.realise(&spec, &fate, stack::ODOO_GRACE);
@@ -504,7 +506,7 @@ impl<'a> Planner<'a> {
         let spec = self.stack.cron.spec.clone();
         let mut fate = self.fate(&spec);
         if postgres_restarted && fate == Fate::Keep {
-            fate = Fate::Start("PostgreSQL was restarted");
+            fate = Fate::Start(WAY_CUT);
         }
         self.realise(&spec, &fate, stack::ODOO_GRACE);
         if fate != Fate::Keep || !self.situation.settled {
