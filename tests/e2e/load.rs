@@ -11,8 +11,8 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::site::Site;
 
-/// Fifty requests a second, by turns for the login page and for a picture.
-const PACE: Duration = Duration::from_millis(20);
+/// Requests a second, by turns for the login page and for a picture.
+const PACE: u32 = 50;
 const PATHS: [&str; 2] = ["/web/login", "/base/static/img/avatar_grey.png"];
 /// Longer than a visitor waits.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -40,13 +40,18 @@ impl Seen {
     }
 }
 
-/// Runs `act` while visitors come at this pace.
+/// Runs `act` while fifty visitors a second come.
 pub fn under_load(site: &Site, act: impl FnOnce()) -> Seen {
+    under_pace(site, PACE, act)
+}
+
+/// Runs `act` while so many visitors a second come.
+pub fn under_pace(site: &Site, pace: u32, act: impl FnOnce()) -> Seen {
     let over = AtomicBool::new(false);
     let (first, began) = channel();
     let questions = questions(site);
     thread::scope(|scope| {
-        let visitors = scope.spawn(|| visit(&questions, &over, &first));
+        let visitors = scope.spawn(|| visit(&questions, pace, &over, &first));
         let _ = began.recv();
         // Whatever happens, the visitors must be told to stop.
         let acted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
@@ -71,12 +76,12 @@ fn questions(site: &Site) -> Vec<Get> {
 }
 
 /// Says `first` when the first answer is there.
-fn visit(questions: &[Get], over: &AtomicBool, first: &Sender<()>) -> Seen {
+fn visit(questions: &[Get], pace: u32, over: &AtomicBool, first: &Sender<()>) -> Seen {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     LocalSet::new().block_on(&runtime, async {
         let mut under_way = JoinSet::new();
         let mut seen = Seen { asked: 0, lost: Vec::new() };
-        let mut tick = tokio::time::interval(PACE);
+        let mut tick = tokio::time::interval(Duration::from_secs(1) / pace);
         while !over.load(Ordering::Relaxed) {
             tick.tick().await;
             let question = questions[under_way.len() % questions.len()].clone();
@@ -100,8 +105,9 @@ async fn ask(question: &Get) -> Option<(String, Instant, Instant)> {
     let begun = Instant::now();
     let why = match HttpProbe.get(question).await {
         Ok(answer) if answer.status == 200 => return None,
-        Ok(answer) => format!("{}: status {}", question.path, answer.status),
-        Err(error) => format!("{}: {error}", question.path),
+        Ok(answer) => format!("status {}", answer.status),
+        Err(error) => error.to_string(),
     };
-    Some((why, begun, Instant::now()))
+    let ended = Instant::now();
+    Some((format!("{} after {:?}: {why}", question.path, ended - begun), begun, ended))
 }

@@ -160,6 +160,7 @@ pub fn access_log(site: &Site) {
     browser.ask(&browser.url("/web/login"), &referer);
     let form = ["--data", "login=owner&password=e2e-hidden-5"];
     browser.ask(&browser.url("/web/login"), &form);
+    assert_eq!((status(&browser, PICTURE), status(&browser, PICTURE)), (200, 200));
     browser.get("/e2e/my/orders/7?access_token=e2e-hidden-6");
     // nginx keeps records for a second before it writes them.
     let log = until("the last record", 10, || {
