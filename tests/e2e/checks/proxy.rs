@@ -18,7 +18,8 @@ pub fn headers(site: &Site) {
     let page = browser.ask(&browser.url("/web/login"), &["--http2"]);
     assert_eq!((page.status, page.http.as_str()), (200, "2"));
     assert_eq!(page.header("x-content-type-options"), "nosniff");
-    assert_eq!(page.header("x-frame-options"), "SAMEORIGIN");
+    // Odoo 14 has a word of its own for its login page.
+    assert!(["SAMEORIGIN", "DENY"].contains(&page.header("x-frame-options")));
     assert_eq!(page.header("referrer-policy"), "strict-origin-when-cross-origin");
     assert!(page.header("server").ends_with("nginx"), "the version shows: {}", page.header("server"));
     // A browser that insists on https could not click the local authority's warning away.
@@ -134,7 +135,9 @@ pub fn no_manager(site: &Site) {
     ] {
         for method in ["GET", "POST"] {
             let page = browser.ask(&browser.url(path), &["--path-as-is", "--request", method]);
-            assert_eq!(page.status, 403, "{method} {path}");
+            // Before Odoo 14 two slashes are refused whatever follows.
+            let refused = page.status == 403 || (page.status == 400 && path.starts_with("//"));
+            assert!(refused, "{method} {path}: {}", page.status);
             assert!(!page.body.contains("master_pwd"), "{path} shows the manager");
         }
     }
