@@ -135,7 +135,7 @@ pub fn no_manager(site: &Site) {
     ] {
         for method in ["GET", "POST"] {
             let page = browser.ask(&browser.url(path), &["--path-as-is", "--request", method]);
-            // Before Odoo 14 two slashes are refused whatever follows.
+            // In front of Odoo 14 two slashes are refused, whatever follows.
             let refused = page.status == 403 || (page.status == 400 && path.starts_with("//"));
             assert!(refused, "{method} {path}: {}", page.status);
             assert!(!page.body.contains("master_pwd"), "{path} shows the manager");
