@@ -95,6 +95,9 @@ pub struct State {
     pub nginx_loaded: Option<String>,
     /// What the data was made as; `None` before there is any.
     pub made: Option<Made>,
+    /// Odoo's role may create databases.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub createdb: bool,
 }
 
 impl State {
@@ -111,6 +114,7 @@ impl State {
             certificate: None,
             nginx_loaded: None,
             made: None,
+            createdb: false,
         }
     }
 

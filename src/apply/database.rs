@@ -39,6 +39,10 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         self.psql(container, "postgres", &sql::rename_database(from, to.as_str(), &aside)).await.map(drop)
     }
 
+    pub(super) async fn mark_complete(&self, container: &str, database: &DbName) -> Result<()> {
+        self.psql(container, "postgres", &sql::mark_complete(database.as_str())).await.map(drop)
+    }
+
     fn aside(&self, name: &DbName) -> String {
         format!("{name}_{}", self.clock.now().as_second())
     }

@@ -151,7 +151,8 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
                 self.complete_database(container, database, site_id).await
             }
             A::ReloadPostgres { container } => self.reload_postgres(container).await,
-            A::PrepareRole { container } => self.prepare_role(container).await,
+            A::PrepareRole { container, createdb } => self.prepare_role(container, *createdb).await,
+            A::MarkComplete { container, database } => self.mark_complete(container, database).await,
             A::CreateDatabase { container, name, becomes, collation } => {
                 self.create_database(container, name, becomes, collation).await
             }
@@ -177,7 +178,7 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             A::ProbeSite { address, host, trust, seconds } => {
                 self.probe_site(*address, host, *trust, *seconds).await
             }
-            A::Sweep { keep, certificate } => self.sweep(keep, certificate),
+            A::Sweep { ssh_client, keep, certificate } => self.sweep(keep, certificate, ssh_client),
         }
     }
 

@@ -94,9 +94,11 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             .evidence(output.stderr.lines().map(str::to_owned)))
     }
 
-    pub(super) async fn prepare_role(&self, container: &str) -> Result<()> {
+    pub(super) async fn prepare_role(&mut self, container: &str, createdb: bool) -> Result<()> {
         let password = self.secrets.database_password.expose();
         let verifier = postgres_protocol::password::scram_sha_256(password.as_bytes());
-        self.psql(container, "postgres", &sql::prepare_role(DATABASE_ROLE, &verifier)).await.map(drop)
+        self.psql(container, "postgres", &sql::prepare_role(DATABASE_ROLE, &verifier, createdb)).await?;
+        self.state.createdb = createdb;
+        self.dir.save_state(&self.state)
     }
 }

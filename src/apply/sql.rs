@@ -18,29 +18,40 @@ fn literal(text: &str) -> String {
 }
 
 /// Makes the role Odoo connects as, or puts it right: no superuser, no createdb. `verifier` is a
-/// SCRAM verifier, so that not even the server's log could show the password.
-pub fn prepare_role(role: &str, verifier: &str) -> String {
+/// SCRAM verifier, so that not even the server's log could show the password. `createdb` is for
+/// Odoo's database manager.
+pub fn prepare_role(role: &str, verifier: &str, createdb: bool) -> String {
+    let createdb = if createdb { "CREATEDB" } else { "NOCREATEDB" };
     let (name, quoted) = (ident(role), literal(role));
     format!(
         "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {quoted}) THEN\n\
          CREATE ROLE {name}; END IF; END $$;\n\
-         ALTER ROLE {name} WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS\n\
+         ALTER ROLE {name} WITH LOGIN NOSUPERUSER {createdb} NOCREATEROLE NOREPLICATION NOBYPASSRLS\n\
          PASSWORD {};\n",
         literal(verifier)
     )
 }
 
-/// The comment on a database that we made.
+/// The comment on a database that we made and that nobody has used yet.
 const OURS: &str = "made by autoodoo";
+/// The comment once the site remembers it: people work in it.
+const COMPLETE: &str = "made by autoodoo, complete";
 
-/// Fails when a database of this name exists that we did not make.
+/// Says that a database is in use: from now on it is never set aside for another of its name, even
+/// if the site forgot it.
+pub fn mark_complete(name: &str) -> String {
+    format!("COMMENT ON DATABASE {} IS {};\n", ident(name), literal(COMPLETE))
+}
+
+/// Fails when a database of this name exists, but for one that we made and nobody ever used.
 pub fn refuse_strangers_database(name: &str) -> String {
     let (name, ours) = (literal(name), literal(OURS));
     format!(
         "DO $$ BEGIN IF EXISTS (SELECT FROM pg_database WHERE datname = {name}\n\
          AND shobj_description(oid, 'pg_database') IS DISTINCT FROM {ours}) THEN\n\
-         RAISE 'database % exists already, and autoodoo did not make it', {name}\n\
-         USING HINT = 'rename it, or give the site another database'; END IF; END $$;\n"
+         RAISE 'database % exists already, and this site does not know it', {name}\n\
+         USING HINT = 'bring back the newest state/, rename the database, or give the site another one';\n\
+         END IF; END $$;\n"
     )
 }
 
@@ -154,7 +165,7 @@ mod tests {
 
     #[test]
     fn the_role_gets_no_power() {
-        let sql = prepare_role("odoo", "SCRAM-SHA-256$x");
+        let sql = prepare_role("odoo", "SCRAM-SHA-256$x", false);
         assert!(sql.contains("NOSUPERUSER NOCREATEDB NOCREATEROLE"));
         assert!(!sql.contains(" SUPERUSER"));
     }

@@ -70,18 +70,17 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         self.ssh.new_key(&key, comment)
     }
 
-    /// The running tunnel has its files open; when it starts anew it is from the new ones.
+    /// What a running tunnel starts from stays: it is swept once that tunnel is gone.
     fn copy_client(&self, client: &SshClient, expected: &str) -> Result<()> {
         if client.fingerprint != expected {
             return Err(Failure::failed("this machine's ssh client has just changed").hint("try again"));
         }
-        let all = self.dir.root().join(dirs::SSH_CLIENT);
-        let directory = all.join(&client.fingerprint);
+        let directory = self.dir.root().join(dirs::SSH_CLIENT).join(&client.fingerprint);
         files::ensure_dir(&directory, 0o755)?;
         for (name, source) in &client.files {
             copy(source, &directory.join(name))?;
         }
-        files::keep_only(&all, |name| name == client.fingerprint)
+        Ok(())
     }
 
     pub(super) async fn await_tunnel(

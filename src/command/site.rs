@@ -36,6 +36,8 @@ pub struct Loaded {
     pub state: State,
     pub pins: Pins,
     pub secrets: Secrets,
+    /// An operation before the present one did not end well: what it started has not proved itself.
+    pub unproven: bool,
 }
 
 pub fn load<A: Adapters>(context: &Context<'_, A>) -> Result<Loaded> {
@@ -47,6 +49,11 @@ pub fn load<A: Adapters>(context: &Context<'_, A>) -> Result<Loaded> {
     };
     let site = parse::site(&bytes).map_err(|faults| parse::failure(parse::FILE_NAME, &faults))?;
     let mut secrets = dir.secrets()?;
+    if site.smtp.as_ref().is_some_and(|smtp| smtp.user.is_some()) && secrets.smtp_password.is_none() {
+        let path = dir.secrets_dir().join("smtp-password");
+        return Err(Failure::usage(format!("{} is missing", path.display()))
+            .hint("write the mail server's password into it, with mode 600, or remove `smtp.user`"));
+    }
     if let Some(external) = &site.postgres.external {
         super::external::read_secrets(&dir, external, &mut secrets)?;
     }
@@ -60,7 +67,7 @@ pub fn load<A: Adapters>(context: &Context<'_, A>) -> Result<Loaded> {
     };
     let owner = Owner { site: site.name.to_string(), site_id: state.site_id.clone() };
     let pins = dir.pins()?;
-    Ok(Loaded { dir, site, owner, state, pins, secrets })
+    Ok(Loaded { dir, site, owner, state, pins, secrets, unproven: false })
 }
 
 /// Takes the site for this command, then reads it: what was read before could be the state that
@@ -79,6 +86,7 @@ pub fn load_locked<A: Adapters>(context: &Context<'_, A>, command: &str) -> Resu
     let lock = SiteLock::acquire(&state_dir, &holder)?;
     let loaded = load(context)?;
     loaded.dir.sweep_temporary()?;
+    loaded.dir.close_generated()?;
     Ok((loaded, lock))
 }
 
@@ -201,6 +209,12 @@ impl Loaded {
         let names: Vec<_> = self.site.names().cloned().collect();
         let now = context.adapters.clock().now();
         let trusted = is_publicly_trusted(chain, &names, now)?;
+        let facts = inspect(chain)?;
+        if let Some(name) = names.iter().find(|name| !facts.covers(name)) {
+            return Err(Failure::usage(format!("the certificate is not for `{name}`")).hint(
+                "give a certificate for all names of the site under `tls:`, or use `mode: self-signed`",
+            ));
+        }
         if current.as_ref() == Some(&next) {
             // It was found good when it was installed; that it has ended since must not keep the
             // site down.

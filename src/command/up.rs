@@ -79,7 +79,7 @@ pub fn with_situation<A: Adapters, T>(
         routed: &context.adapters.machine().routed,
         port_holders: &port_holders,
         wait_seconds,
-        settled: loaded.dir.journal().is_settled()?,
+        settled: !loaded.unproven && loaded.dir.journal().is_settled()?,
     })
 }
 

@@ -62,7 +62,7 @@ impl Secrets {
             master_password: read(dir, MASTER)?,
             master_password_hash: read(dir, MASTER_HASH)?,
             database_password: read(dir, DATABASE)?,
-            smtp_password: if is_missing(dir, SMTP)? { None } else { Some(read(dir, SMTP)?) },
+            smtp_password: if is_missing(dir, SMTP)? { None } else { Some(read_line(dir, SMTP)?) },
             certificates: Certificates::default(),
         })
     }
@@ -99,6 +99,18 @@ fn is_missing(dir: &Path, name: &str) -> Result<bool> {
 
 fn write(dir: &Path, name: &str, value: &str) -> Result<()> {
     files::write_atomic(&dir.join(name), format!("{value}\n").as_bytes(), 0o600)
+}
+
+/// One that goes into odoo.conf as its owner wrote it: a second line would be another option.
+fn read_line(dir: &Path, name: &str) -> Result<Secret> {
+    let secret = read(dir, name)?;
+    let text = secret.expose();
+    if text.contains(char::is_control) || text.trim() != text {
+        let path = dir.join(name);
+        return Err(Failure::usage(format!("{} is not one line of text", path.display()))
+            .hint("it should hold the password alone, without spaces around it"));
+    }
+    Ok(secret)
 }
 
 fn read(dir: &Path, name: &str) -> Result<Secret> {

@@ -55,6 +55,13 @@ impl SiteDir {
         self.root.join("autoodoo.lock")
     }
 
+    /// Files in `generated/` belong to user numbers of the images, which can be somebody else's on this
+    /// host: nobody but the site's owner enters. Containers see the directories inside it by
+    /// themselves.
+    pub fn close_generated(&self) -> Result<()> {
+        files::ensure_dir(&self.root.join("generated"), 0o700)
+    }
+
     /// Passwords and keys; mode 0700.
     #[must_use]
     pub fn secrets_dir(&self) -> PathBuf {

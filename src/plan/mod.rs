@@ -114,6 +114,13 @@ pub enum Action {
     },
     PrepareRole {
         container: String,
+        /// It may create databases: Odoo's database manager is open.
+        createdb: bool,
+    },
+    /// Marks a database as one that people work in.
+    MarkComplete {
+        container: String,
+        database: DbName,
     },
     /// Makes an empty one under a name of its own, once it is sure that nothing else has the name
     /// that it will get.
@@ -184,6 +191,8 @@ pub enum Action {
     },
     /// Removes configuration directories that no container uses any more.
     Sweep {
+        /// The copy of the ssh client in use; empty without a tunnel.
+        ssh_client: String,
         keep: Vec<String>,
         certificate: String,
     },
@@ -247,7 +256,8 @@ pub struct Step {
     /// Seconds for which nobody is answered, about; `None` when the site does not serve anyway.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interruption_seconds: Option<u32>,
-    /// What is done when it fails, so that what served before serves on.
+    /// What is done when it fails, so that what served before serves on, or a new site that is
+    /// refused leaves nothing behind.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub on_failure: Vec<Action>,
 }
@@ -341,8 +351,13 @@ impl fmt::Display for Action {
                 write!(f, "ask PostgreSQL at {}:{} whether it fits", check.external.host, check.external.port)
             }
             A::ClaimDatabase { database, .. } => write!(f, "claim the empty database {database}"),
-            A::CompleteDatabase { database, .. } => write!(f, "mark database {database} as complete"),
-            A::PrepareRole { .. } => write!(f, "prepare PostgreSQL role odoo"),
+            A::CompleteDatabase { database, .. } | A::MarkComplete { database, .. } => {
+                write!(f, "mark database {database} as complete")
+            }
+            A::PrepareRole { createdb: false, .. } => write!(f, "prepare PostgreSQL role odoo"),
+            A::PrepareRole { createdb: true, .. } => {
+                write!(f, "prepare PostgreSQL role odoo, which may create databases")
+            }
             A::CreateDatabase { name, collation, .. } => {
                 write!(f, "create database {name}, sorted by {collation}")
             }

@@ -114,11 +114,21 @@ fn database(conf: &OdooConf, secrets: &OdooSecrets<'_>) -> Vec<(&'static str, St
         // Always db_name, never dbfilter: with dbfilter Odoo lists only databases that its role
         // owns, and without db_name no scheduled action runs.
         ("db_name", databases.join(",")),
-        ("db_maxconn", conf.sizing.db_maxconn.to_string()),
+        ("db_maxconn", db_maxconn(conf).to_string()),
         ("list_db", python_bool(conf.list_databases)),
     ];
     options.extend(endpoint.sslmode.map(|mode| ("db_sslmode", mode.word().to_owned())));
     options
+}
+
+/// Before 17 the evented process has no limit of its own and needs the larger one; workers then may
+/// open more, and do not: each answers one request at a time.
+fn db_maxconn(conf: &OdooConf) -> u32 {
+    let sizing = &conf.sizing;
+    match (conf.purpose, conf.release.number()) {
+        (Purpose::Http, ..=16) => sizing.db_maxconn.max(sizing.db_maxconn_gevent),
+        _ => sizing.db_maxconn,
+    }
 }
 
 fn server(conf: &OdooConf) -> Vec<(&'static str, String)> {

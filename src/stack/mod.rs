@@ -143,6 +143,8 @@ pub struct OdooServer {
 pub struct Stack {
     pub site: SiteName,
     pub network: NetworkSpec,
+    /// The copy of the ssh client for the tunnel; empty without one.
+    pub ssh_client: String,
     pub server: Server,
     pub web_volume: VolumeSpec,
     /// None when Odoo reaches its server through the network.
@@ -202,6 +204,7 @@ pub fn stack(inputs: &Inputs<'_>, choice: &Choice) -> Stack {
     let volume = |name: String, role: &str| VolumeSpec { name, labels: labels(inputs.owner, role) };
     Stack {
         site: site.name.clone(),
+        ssh_client: choice.ssh_client.clone(),
         network: NetworkSpec {
             name: names::network(&site.name),
             labels: labels(inputs.owner, "network"),
@@ -250,9 +253,11 @@ fn conf_of_nginx(inputs: &Inputs<'_>, choice: &Choice) -> NginxConf {
     }
 }
 
-/// Where browsers do not trust the certificate they would lock the visitor out.
+/// Where browsers do not trust the certificate they would lock the visitor out; and with https at
+/// another port, since they turn http into https at 443 (RFC 6797, section 8.3).
 fn hsts(site: &Site, choice: &Choice) -> Hsts {
-    match (choice.certificate_trusted, site.nginx.hsts_subdomains) {
+    let fit = choice.certificate_trusted && site.listen.https == Port::HTTPS;
+    match (fit, site.nginx.hsts_subdomains) {
         (false, _) => Hsts::Off,
         (true, false) => Hsts::OneYear,
         (true, true) => Hsts::OneYearWithSubdomains,

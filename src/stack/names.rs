@@ -70,13 +70,14 @@ pub fn postgres(site: &SiteName) -> String {
     format!("{site}-postgres")
 }
 
-/// Odoo of the first database; that of a further one has its database's name too.
+/// Odoo of the first database; that of a further one has its database's name too, behind a dot,
+/// which no site's name has: two sites never meet.
 #[must_use]
 pub fn odoo(site: &SiteName, further: Option<&DbName>, slot: Slot) -> String {
     let letter = slot.letter();
     match further {
         None => format!("{site}-odoo-{letter}"),
-        Some(database) => format!("{site}-odoo-{database}-{letter}"),
+        Some(database) => format!("{site}-odoo.{database}-{letter}"),
     }
 }
 

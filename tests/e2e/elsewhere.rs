@@ -13,7 +13,7 @@ use crate::process::{Run, run, start, until};
 use crate::site::image;
 
 /// Of a range for documentation (RFC 5737), added to the loopback interface while the tests run.
-const ADDRESS: &str = "198.51.100.34";
+pub const ADDRESS: &str = "198.51.100.34";
 const CONTAINER: &str = "e2e-elsewhere";
 pub const ROLE: &str = "acme";
 pub const PASSWORD: &str = "right:with\\odd-signs";
@@ -46,10 +46,6 @@ impl Elsewhere {
         let elsewhere = Elsewhere { engine, directory, port, ssh_port: port + 1, sshd };
         elsewhere.start_server();
         elsewhere
-    }
-
-    pub fn address(&self) -> &'static str {
-        ADDRESS
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -148,18 +144,28 @@ impl Elsewhere {
 
     /// Ends every connection of the ssh server, which goes on listening.
     pub fn cut_connections(&self) {
-        let parent = format!("/proc/{0}/task/{0}/children", self.sshd.id());
-        let children = fs::read_to_string(parent).expect("sshd runs");
-        assert!(!children.trim().is_empty(), "nobody is connected through ssh");
-        for child in children.split_whitespace() {
-            call("kill", &[child]);
+        let connections = self.connections();
+        assert!(!connections.is_empty(), "nobody is connected through ssh");
+        for process in connections {
+            call("kill", &[&process]);
         }
+    }
+
+    /// Process ids of the ssh server's connections.
+    fn connections(&self) -> Vec<String> {
+        let children = format!("/proc/{0}/task/{0}/children", self.sshd.id());
+        let children = fs::read_to_string(children).unwrap_or_default();
+        children.split_whitespace().map(str::to_owned).collect()
     }
 }
 
 impl Drop for Elsewhere {
     fn drop(&mut self) {
         self.engine.remove_by_force("container", CONTAINER);
+        // One whose client was removed with its network would wait for it for ever.
+        for process in self.connections() {
+            run_program("kill", &[&process]);
+        }
         if self.sshd.kill().is_ok() {
             // It was killed: there is nothing to learn from how it ended.
             let _ = self.sshd.wait();

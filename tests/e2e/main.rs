@@ -50,6 +50,7 @@ fn odoo_19() {
         ("plain http and strangers' names", visit::other_doors),
         ("JSON-RPC login", visit::logs_in),
         ("websocket", visit::websocket),
+        ("TLS by testssl.sh", visit::tls_audit),
         ("security headers", proxy::headers),
         ("compression", proxy::compressed),
         ("sessions apart", proxy::sessions_apart),

@@ -4,13 +4,13 @@ use std::net::Ipv4Addr;
 
 use super::{Situation, wanted_image_id};
 use crate::failure::{Failure, Result};
-use crate::observed::RunState;
+use crate::observed::{Container, Labelled, RunState};
 use crate::plan::matching::drift;
 use crate::render::nginx_conf::static_version_in;
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::names::{self, Slot};
-use crate::stack::spec::{ContainerSpec, Subnet, UsedNetwork};
-use crate::stack::{self, Choice, Place, Stack};
+use crate::stack::spec::{ContainerSpec, MountSource, Role, Subnet, UsedNetwork};
+use crate::stack::{self, Choice, Place, Stack, dirs};
 use crate::state::Made;
 
 pub(super) fn choose(situation: &Situation<'_>) -> Result<Choice> {
@@ -27,11 +27,12 @@ pub(super) fn choose(situation: &Situation<'_>) -> Result<Choice> {
         certificate,
         certificate_trusted: situation.local.certificate.trusted,
         static_version: String::new(),
-        ssh_client: situation.local.ssh_client.clone().unwrap_or_default(),
+        ssh_client: String::new(),
     };
     for number in 0..choice.odoos.len() {
         choice.odoos[number].slot = odoo_slot(situation, &choice, number);
     }
+    choice.ssh_client = ssh_client(situation, &choice);
     choice.static_version = static_version(situation, &choice);
     choice.nginx_slot = nginx_slot(situation, &choice);
     Ok(choice)
@@ -114,6 +115,28 @@ fn odoo_slot(situation: &Situation<'_>, choice: &Choice, number: usize) -> Slot 
         (true, false) => Slot::B,
         (false, _) => Slot::A,
     }
+}
+
+/// The copy from which the running tunnel was made while that tunnel is right: the host's own updates
+/// are no reason to interrupt anybody. Else the client that the host has now.
+fn ssh_client(situation: &Situation<'_>, choice: &Choice) -> String {
+    let now = situation.local.ssh_client.clone().unwrap_or_default();
+    let runs = |found: &&Container| found.role() == Some(Role::Tunnel) && found.state == RunState::Running;
+    let tunnel = situation.observed.containers.iter().find(runs);
+    let mut sources = tunnel.into_iter().flat_map(|found| &found.mounts).map(|mount| &mount.source);
+    let made_from = sources.find_map(client_copy);
+    let stays = |copy: &String| {
+        let stack = stack::stack(&situation.inputs, &Choice { ssh_client: copy.clone(), ..choice.clone() });
+        stack.server.container().is_some_and(|spec| matches(situation, spec))
+    };
+    made_from.filter(stays).unwrap_or(now)
+}
+
+/// The name of the copied client in a mount of the tunnel.
+fn client_copy(source: &MountSource) -> Option<String> {
+    let MountSource::Directory(path) = source else { return None };
+    let is_copy = path.parent()?.ends_with(dirs::SSH_CLIENT);
+    is_copy.then(|| path.file_name()?.to_str().map(str::to_owned))?
 }
 
 /// That of the live nginx.conf while Odoo stays what it is; else one that follows from the image,

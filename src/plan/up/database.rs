@@ -53,7 +53,8 @@ impl Planner<'_> {
     fn own_database(&mut self, database: &Database, postgres: String, cause: &str, ready: Action) {
         let site = self.site();
         let (from, to) = (names::unfinished_database(&database.name), database.name.clone());
-        self.plan.push(Action::PrepareRole { container: postgres.clone() }, cause);
+        let createdb = !site.manager.allow.is_empty();
+        self.plan.push(Action::PrepareRole { container: postgres.clone(), createdb }, cause);
         let create = Action::CreateDatabase {
             container: postgres.clone(),
             name: from.clone(),
@@ -65,9 +66,12 @@ impl Planner<'_> {
         let complete = "the database is complete";
         let adopt = Action::AdoptFilestore { container: maker.clone(), from: from.clone(), to: to.clone() };
         self.plan.push(adopt, complete);
-        self.plan.push(Action::RenameDatabase { container: postgres, from, to }, complete);
+        let rename = Action::RenameDatabase { container: postgres.clone(), from, to: to.clone() };
+        self.plan.push(rename, complete);
         self.plan.push(retire(&maker, 0), "it has done its work");
         self.plan.push(ready, FOR_GOOD);
+        // After the site remembers it: one that was never recorded may be begun again.
+        self.plan.push(Action::MarkComplete { container: postgres, database: to }, "nobody begins it again");
     }
 
     /// Elsewhere our role may not rename a database: a mark in it says whether it is half-made. It

@@ -85,8 +85,9 @@ impl Planner<'_> {
             }
             return false;
         }
-        self.stop_odoos("the tunnel to PostgreSQL is about to be replaced");
+        // Most of what can be wrong is found here, while everybody still works.
         self.prepare_tunnel(ssh, undo.to_vec());
+        self.stop_odoos("the tunnel to PostgreSQL is about to be replaced");
         self.realise(&spec, &fate, stack::TUNNEL_GRACE);
         self.await_tunnel(&spec, external, "Odoo reaches its database through it", undo.to_vec());
         true
@@ -96,7 +97,7 @@ impl Planner<'_> {
         let site = self.site().name.as_str();
         let files = TunnelFiles {
             ssh,
-            client: self.situation.local.ssh_client.clone().unwrap_or_default(),
+            client: self.stack.ssh_client.clone(),
             comment: format!("autoodoo-{site}"),
             helper: self.with_pinned_image(&server::tunnel_owner(&self.situation.inputs)),
         };

@@ -86,6 +86,8 @@ pub struct Situation<'a> {
     pub settled: bool,
 }
 
+/// The server or the tunnel to it was started anew.
+const WAY_CUT: &str = "its connections to PostgreSQL were cut";
 const UNPROVEN: &str = "the last operation did not end well, so it has not proved itself";
 
 /// Makes the plan, or refuses because something stands in the way.
@@ -110,6 +112,8 @@ struct Planner<'a> {
     plan: Plan,
     /// Containers that the plan has retired already.
     retired: BTreeSet<String>,
+    /// New Odoos beside old ones that serve until nginx is switched.
+    beside: Vec<String>,
 }
 
 /// What is to become of a container that should be there.
@@ -128,7 +132,14 @@ impl<'a> Planner<'a> {
         let choice = choose(situation)?;
         let stack = stack::stack(&situation.inputs, &choice);
         let nginx_text = nginx_conf(&stack.nginx_conf);
-        Ok(Planner { situation, stack, nginx_text, plan: Plan::default(), retired: BTreeSet::new() })
+        Ok(Planner {
+            situation,
+            stack,
+            nginx_text,
+            plan: Plan::default(),
+            retired: BTreeSet::new(),
+            beside: Vec::new(),
+        })
     }
 
     fn plan(mut self) -> Result<Plan> {
@@ -340,7 +351,7 @@ impl<'a> Planner<'a> {
         let old = self.find(&other).map(|container| container.name.clone());
         let mut fate = self.fate(&spec);
         if postgres_restarted && fate == Fate::Keep {
-            fate = Fate::Start("PostgreSQL was restarted");
+            fate = Fate::Start(WAY_CUT);
         }
         // Nobody serves from this slot: whatever stands there goes without a drain.
         self.realise(&spec, &fate, stack::ODOO_GRACE);
@@ -359,8 +370,16 @@ impl<'a> Planner<'a> {
             host: server.place.database.domain.clone(),
             seconds: self.situation.wait_seconds,
         };
-        let undo = if old_serves { vec![retire(&spec.name, stack::ODOO_GRACE)] } else { Vec::new() };
+        if old_serves {
+            self.beside.push(spec.name.clone());
+        }
+        let undo = if old_serves { self.without_new_odoos() } else { Vec::new() };
         self.plan.push_guarded(wait, "nobody is sent to it before it answers", undo);
+    }
+
+    /// What takes back every new Odoo that nobody is sent to yet.
+    fn without_new_odoos(&self) -> Vec<Action> {
+        self.beside.iter().map(|name| retire(name, stack::ODOO_GRACE)).collect()
     }
 
     /// Returns whether the holder is new, so that nginx must be made anew inside it.
@@ -446,7 +465,9 @@ impl<'a> Planner<'a> {
         let content = Hidden(self.nginx_text.clone());
         self.plan.push(Action::WriteFile { path, content }, "routes, names or certificate changed");
         let helper = Box::new(self.with_pinned_image(&self.stack.nginx_test));
-        self.plan.push(Action::TestNginxConf { helper }, "a wrong one must not reach the proxy");
+        let undo = self.without_new_odoos();
+        let test = Action::TestNginxConf { helper };
+        self.plan.push_guarded(test, "a wrong one must not reach the proxy", undo);
         let publish = Action::PublishNginxConf { fingerprint: fingerprint.to_owned() };
         self.plan.push(publish, "it passed its test");
     }
@@ -469,13 +490,23 @@ impl<'a> Planner<'a> {
             }
             self.plan.push(retire(&name, stack::ODOO_GRACE), "its successor serves");
         }
+        self.retire_unused_tunnel();
+    }
+
+    /// Nobody reaches a server through it any more.
+    fn retire_unused_tunnel(&mut self) {
+        let needed = self.stack.server.container().map(|spec| spec.name.clone());
+        let tunnels = self.observed().containers.iter().filter(|found| found.role() == Some(Role::Tunnel));
+        for tunnel in tunnels.filter(|found| Some(&found.name) != needed.as_ref()) {
+            self.plan.push(retire(&tunnel.name, stack::TUNNEL_GRACE), "the site file asks for no tunnel");
+        }
     }
 
     fn cron(&mut self, postgres_restarted: bool) {
         let spec = self.stack.cron.spec.clone();
         let mut fate = self.fate(&spec);
         if postgres_restarted && fate == Fate::Keep {
-            fate = Fate::Start("PostgreSQL was restarted");
+            fate = Fate::Start(WAY_CUT);
         }
         self.realise(&spec, &fate, stack::ODOO_GRACE);
         if fate != Fate::Keep || !self.situation.settled {
@@ -494,7 +525,9 @@ impl<'a> Planner<'a> {
         }
         let keep = self.configured().map(conf_name).collect();
         let certificate = self.stack.nginx_conf.certificate.clone();
-        self.plan.push(Action::Sweep { keep, certificate }, "they belong to containers that are gone");
+        let ssh_client = self.stack.ssh_client.clone();
+        let sweep = Action::Sweep { ssh_client, keep, certificate };
+        self.plan.push(sweep, "they belong to containers that are gone");
     }
 }
 

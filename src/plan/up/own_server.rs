@@ -27,12 +27,29 @@ impl Planner<'_> {
         let changed = self.server_files(conf);
         if fate == Fate::Keep {
             self.kept_postgres(&spec, changed);
+            self.role(&spec);
             return false;
         }
         self.stop_odoos("PostgreSQL is about to be replaced");
         self.realise(&spec, &fate, stack::POSTGRES_GRACE);
         self.await_postgres(&spec, "Odoo needs it");
+        self.role(&spec);
         true
+    }
+
+    /// What Odoo's role may do follows the database manager. A site without data gets its role with
+    /// its first database.
+    fn role(&mut self, spec: &ContainerSpec) {
+        let createdb = !self.site().manager.allow.is_empty();
+        if self.situation.state.phase != Phase::Ready || self.situation.state.createdb == createdb {
+            return;
+        }
+        let cause = if createdb {
+            "the database manager is opened, which lists and creates databases"
+        } else {
+            "the database manager is closed"
+        };
+        self.plan.push(Action::PrepareRole { container: spec.name.clone(), createdb }, cause);
     }
 
     /// A file may have been written by a run that was cut off before the server read it.

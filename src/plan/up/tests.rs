@@ -346,12 +346,16 @@ fn a_server_elsewhere_is_not_asked_without_need() {
     }
 }
 
+/// The host's updates interrupt nobody; the next tunnel is made from the client that is there then.
 #[test]
-fn a_new_ssh_client_replaces_the_tunnel_and_starts_odoo_anew() {
+fn a_new_ssh_client_waits_for_the_next_tunnel() {
     let mut world = elsewhere(SSH);
     world.bring_up();
     world.local.ssh_client = Some("newer".to_owned());
+    assert_eq!(world.plan(), "");
+    world.lose("acme-tunnel");
     insta::assert_snapshot!(world.plan());
+    assert!(world.with(target).unwrap().ssh_client == "newer");
 }
 
 /// The certificate's content counts, not its path.
@@ -415,8 +419,8 @@ fn a_database_that_is_no_longer_named_loses_its_odoo() {
     world.site.further.remove(0);
     assert_eq!(address(&world, "blog"), before);
     let plan = world.plan();
-    assert!(plan.contains("stop and remove container acme-odoo-shop-a: "), "{plan}");
-    assert!(!plan.contains("acme-odoo-blog") && !plan.contains("volume"), "{plan}");
+    assert!(plan.contains("stop and remove container acme-odoo.shop-a: "), "{plan}");
+    assert!(!plan.contains("acme-odoo.blog") && !plan.contains("volume"), "{plan}");
 }
 
 #[test]

@@ -57,11 +57,19 @@ fn only_through(proxy: &Proxy, gateway: Ipv4Addr) -> String {
 }
 
 /// In the server: turns away whoever is not the proxy.
-pub(super) fn refusal(conf: &NginxConf) -> &'static str {
-    match conf.proxy {
-        Some(_) => "        if ($refused) {\n            return 403;\n        }\n\n",
-        None => "",
+pub(super) fn refusal(conf: &NginxConf) -> String {
+    let mut text = String::new();
+    if conf.proxy.is_some() {
+        text.push_str("        if ($refused) {\n            return 403;\n        }\n\n");
     }
+    if conf.release.number() <= 14 {
+        text.push_str(
+            "        # The Werkzeug of Odoo 14's time takes what follows two slashes for a host and serves the rest,\n        \
+             # a path that no rule here has judged.\n        \
+             if ($request_uri ~ \"^//\") {\n            return 400;\n        }\n\n",
+        );
+    }
+    text
 }
 
 /// The database manager, which can drop a database with one password, and the same by RPC. nginx
@@ -76,6 +84,11 @@ pub(super) fn manager(conf: &NginxConf) -> String {
     }
     let doors = "^(?:/[^/]+)?/(?:web/database|xmlrpc/db|xmlrpc/2/db)(?:/|$)";
     text.push_str(&guarded(doors, manager.allow.iter(), conf));
+    if manager.is_open() {
+        // Its body may ask for the manager's service, and Odoo no longer refuses that by itself.
+        text.push_str("        # JSON-RPC is a door to the same while Odoo lists its databases.\n");
+        text.push_str(&guarded("^(?:/[^/]+)?/jsonrpc/?$", manager.allow.iter(), conf));
+    }
     text
 }
 

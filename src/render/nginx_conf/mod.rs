@@ -94,7 +94,7 @@ pub fn nginx_conf(conf: &NginxConf) -> String {
             ("people", &access::people(conf)),
             ("limits", include_str!("text/limits.conf")),
             ("cache", &assets::cache(conf)),
-            ("headers", include_str!("text/headers.conf")),
+            ("headers", &server::header_maps(conf)),
             ("answers", &answers::maps()),
             ("plain_http", &server::plain_http(conf)),
             ("https", &server::https(conf)),

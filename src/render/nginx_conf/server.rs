@@ -79,7 +79,7 @@ pub(super) fn https(conf: &NginxConf) -> String {
         &[
             ("names", &names(conf)),
             ("certificate", &format!("{TLS_MOUNT}/{}", conf.certificate)),
-            ("refusal", access::refusal(conf)),
+            ("refusal", &access::refusal(conf)),
             ("browser_headers", &browser_headers(conf, "        ")),
             ("odoo_headers", &odoo_headers("        ")),
             ("evented", conf.release.evented_path()),
@@ -108,6 +108,17 @@ pub(super) fn odoo_headers(indent: &str) -> String {
     .concat()
 }
 
+/// Whether Odoo itself keeps uploaded pages from running.
+fn sends_policy(conf: &NginxConf) -> bool {
+    conf.release.number() >= 16
+}
+
+/// The variables that [`browser_headers`] uses.
+pub(super) fn header_maps(conf: &NginxConf) -> String {
+    let maps = include_str!("text/headers.conf").to_owned();
+    if sends_policy(conf) { maps } else { maps + include_str!("text/content_policy.conf") }
+}
+
 /// Headers of every answer. A location that adds one of its own must repeat them: it inherits none
 /// then (nginx: `ngx_http_headers_module`).
 pub(super) fn browser_headers(conf: &NginxConf, indent: &str) -> String {
@@ -118,8 +129,9 @@ pub(super) fn browser_headers(conf: &NginxConf, indent: &str) -> String {
         ("Referrer-Policy", "$referrer_policy"),
         ("Permissions-Policy", "$permissions_policy"),
     ];
-    let always = always.map(|(name, value)| (name, value.to_owned()));
-    let lines = always.into_iter().chain(hsts);
+    let policy = (!sends_policy(conf)).then_some(("Content-Security-Policy", "$content_policy"));
+    let always = always.into_iter().chain(policy).map(|(name, value)| (name, value.to_owned()));
+    let lines = always.chain(hsts);
     let line = |(name, value)| format!("{indent}add_header {name} {value} always;\n");
     lines.map(line).collect::<Vec<_>>().concat()
 }

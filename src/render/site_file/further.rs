@@ -138,8 +138,8 @@ pub(super) fn external(external: Option<&External>) -> String {
 pub(super) fn manager(manager: &Manager) -> String {
     const HEAD: &str = "\
 # Networks from which Odoo's database manager may be opened (`allow`), or its list of databases
-# alone (`selector`). While one is given Odoo lists its databases, and with `allow` its role may
-# create databases. Nobody may by default.
+# alone (`selector`). While one is given Odoo lists its databases (list_db), JSON-RPC is answered
+# for `allow` only, and with `allow` Odoo's role may create databases. Nobody may by default.
 ";
     if !manager.is_open() {
         return format!("{HEAD}# database_manager: {{ allow: [192.0.2.0/24], selector: [] }}\n");

@@ -109,7 +109,8 @@ fn nginx(nginx: &Nginx) -> String {
 nginx:
   # The reverse proxy's image.
   image: {image}
-  # The largest file that can be sent to Odoo, from 1M to 100G.
+  # The largest file that can be sent to Odoo, from 1M to 100G. Odoo 17 and newer has a limit of its
+  # own besides, 128 MB: the system parameter web.max_file_upload_size, in bytes.
   upload_limit: {limit}
   # With a publicly trusted certificate browsers insist on https for a year (HSTS); with `true`
   # for every name below the site's, too.
@@ -334,15 +335,16 @@ mod tests {
         nginx:
           # The reverse proxy's image.
           image: docker.io/library/nginx:stable
-          # The largest file that can be sent to Odoo, from 1M to 100G.
+          # The largest file that can be sent to Odoo, from 1M to 100G. Odoo 17 and newer has a limit of its
+          # own besides, 128 MB: the system parameter web.max_file_upload_size, in bytes.
           upload_limit: 100M
           # With a publicly trusted certificate browsers insist on https for a year (HSTS); with `true`
           # for every name below the site's, too.
           hsts_subdomains: false
 
         # Networks from which Odoo's database manager may be opened (`allow`), or its list of databases
-        # alone (`selector`). While one is given Odoo lists its databases, and with `allow` its role may
-        # create databases. Nobody may by default.
+        # alone (`selector`). While one is given Odoo lists its databases (list_db), JSON-RPC is answered
+        # for `allow` only, and with `allow` Odoo's role may create databases. Nobody may by default.
         # database_manager: { allow: [192.0.2.0/24], selector: [] }
 
         # A CDN or web application firewall in front of this site: only its networks are answered, and the

@@ -50,6 +50,7 @@ impl Rules {
         let external = self.external(draft.external);
         let manager = Self::manager(draft.manager_allow, draft.manager_selector);
         let proxy = self.proxy(draft.proxy_trusted, draft.proxy_header);
+        let memory = self.memory(draft.memory);
         // Every rule has run by now: only here does a missing value end it.
         let odoo = Odoo {
             image: draft.odoo_image.or(|| release.map(odoo_image))?,
@@ -68,7 +69,7 @@ impl Rules {
             users: draft.users.or(|| Some(Users::DEFAULT))?.get(),
             limits: Limits {
                 cpus: services::optional(draft.cpus)?.map(|cpus| cpus.0),
-                memory_bytes: services::optional(draft.memory)?.map(|memory| memory.0),
+                memory_bytes: memory?.map(|memory| memory.0),
             },
             odoo,
             smtp: smtp?,

@@ -3,7 +3,7 @@
 use super::Rules;
 use crate::name::Port;
 use crate::site::draft::{ExternalDraft, Field, Given, SmtpDraft};
-use crate::site::value::{Cidr, FilePath, HeaderName, SslMode};
+use crate::site::value::{Cidr, FilePath, HeaderName, Memory, SslMode};
 use crate::site::{ClientCertificate, External, Manager, Proxy, Smtp, SmtpEncryption, Ssh};
 
 /// `Some(None)`: the group is not wanted; `None`: it cannot be known.
@@ -120,6 +120,18 @@ impl Rules {
         }))
     }
 
+    /// Less than this is no Odoo, and ceilings of nothing would be none.
+    pub(super) fn memory(&mut self, given: Given<Memory>) -> Optional<Memory> {
+        const LEAST: Memory = Memory(512 << 20);
+        match given.value() {
+            Some(memory) if memory.0 < LEAST.0 => self.conflict(
+                Field::Key("limits.memory"),
+                format!("{memory} is too little; give {LEAST} or more"),
+            ),
+            _ => optional(given),
+        }
+    }
+
     pub(super) fn manager(allow: Vec<Given<Cidr>>, selector: Vec<Given<Cidr>>) -> Option<Manager> {
         Some(Manager { allow: all(allow)?, selector: all(selector)? })
     }
@@ -130,6 +142,11 @@ impl Rules {
                 return self.conflict(Field::Key("proxy.trusted"), "required by `proxy.header`");
             }
             return Some(None);
+        }
+        let everybody = |cidr: &&Cidr| cidr.prefix() < if cidr.address().is_ipv4() { 8 } else { 16 };
+        if let Some(cidr) = trusted.iter().filter_map(Given::value).find(everybody) {
+            let why = format!("`{cidr}` is nearly everybody, who could then claim any address");
+            return self.conflict(Field::Key("proxy.trusted"), why);
         }
         let header = header.or(|| "X-Forwarded-For".parse().ok());
         Some(Some(Proxy { trusted: all(trusted)?, header: header? }))

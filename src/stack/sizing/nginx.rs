@@ -8,6 +8,9 @@ use super::Demand;
 /// to Odoo, in a second tab, too, and not spread evenly over the workers.
 const CONNECTIONS_PER_USER: u32 = 16;
 
+/// With a file for each they are the files that a container's process may open.
+const MOST_CONNECTIONS: u32 = 8 * 1024;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct NginxSizes {
     /// `worker_processes` (ngx_core_module).
@@ -26,7 +29,7 @@ pub struct NginxSizes {
 pub(super) fn size(cpus: u32, demand: Demand) -> NginxSizes {
     let worker_processes = worker_processes(cpus);
     let connections = demand.users.saturating_mul(CONNECTIONS_PER_USER) / worker_processes;
-    let worker_connections = connections.clamp(1024, 16 * 1024).next_power_of_two();
+    let worker_connections = connections.clamp(1024, MOST_CONNECTIONS).next_power_of_two();
     NginxSizes {
         worker_processes,
         worker_connections,

@@ -8,7 +8,8 @@ use crate::process::Run;
 use crate::site::{Site, image};
 
 pub fn nothing_to_do(site: &Site) {
-    let ids = |site: &Site| site.five().iter().map(|name| site.id_of(name)).collect::<Vec<_>>();
+    let names = |site: &Site| site.engine.of_site("container", site.name);
+    let ids = |site: &Site| names(site).iter().map(|name| site.id_of(name)).collect::<Vec<_>>();
     let before = ids(site);
     assert_eq!(site.run(&["up", "--dry-run"]).ends(0).out, "nothing to do\n");
     assert_eq!(site.run(&["--json", "up", "--dry-run"]).ends(0).out, "");

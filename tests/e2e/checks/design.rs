@@ -184,7 +184,8 @@ fn places(site: &Site) -> Vec<(String, String)> {
     }
     let confs = confs(site);
     for path in files_below(&site.dir()) {
-        if !path.starts_with(site.path("secrets")) && !confs.contains(&path) {
+        let key = path.starts_with(site.path("generated/tunnel")) && mode(&path) == 0o400;
+        if !path.starts_with(site.path("secrets")) && !confs.contains(&path) && !key {
             let text = String::from_utf8_lossy(&fs::read(&path).expect("a file")).into_owned();
             found.push((path.display().to_string(), text));
         }

@@ -1,8 +1,12 @@
 //! What a visitor's browser sees.
 
+use std::process::Command;
+
 use serde_json::json;
 
+use crate::engine::Engine;
 use crate::http::Browser;
+use crate::process::run;
 use crate::site::Site;
 
 /// The status of an answer without a body, by curl's own codes for having none.
@@ -75,4 +79,15 @@ pub fn longpolling(site: &Site) {
     let peek = json!({"channels": [], "last": 0, "options": {"peek": true}});
     let answer = browser.call("/longpolling/poll", &peek);
     assert!(answer["result"]["notifications"].is_array(), "{answer}");
+}
+
+/// No finding above LOW that the script does not name with a reason. Takes minutes: on one engine.
+pub fn tls_audit(site: &Site) {
+    if site.engine != Engine::Docker {
+        eprintln!("           on Docker only: the same nginx answers");
+        return;
+    }
+    let mut audit = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/audit-tls"));
+    audit.args([&format!("{}:{}", site.domain, site.https), "127.0.0.1"]);
+    run(audit).ends(0);
 }
