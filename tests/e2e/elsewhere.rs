@@ -13,7 +13,8 @@ use crate::process::{Run, run, start, until};
 use crate::site::image;
 
 /// Of a range for documentation (RFC 5737), added to the loopback interface while the tests run.
-pub const ADDRESS: &str = "198.51.100.34";
+/// Both engines may be tested at once.
+const ADDRESSES: [&str; 2] = ["198.51.100.34", "198.51.100.35"];
 const CONTAINER: &str = "e2e-elsewhere";
 pub const ROLE: &str = "acme";
 pub const PASSWORD: &str = "right:with\\odd-signs";
@@ -29,6 +30,7 @@ const PG_HBA_CERTIFICATE: &str = "local all all trust\n\
 pub struct Elsewhere {
     engine: Engine,
     directory: TempDir,
+    pub address: &'static str,
     pub port: u16,
     pub ssh_port: u16,
     sshd: Child,
@@ -37,13 +39,16 @@ pub struct Elsewhere {
 impl Elsewhere {
     pub fn begin() -> Elsewhere {
         let engine = engine();
-        let port = if engine == Engine::Docker { 20_180 } else { 21_180 };
+        let (address, port) = match engine {
+            Engine::Docker => (ADDRESSES[0], 20_180),
+            Engine::Podman => (ADDRESSES[1], 21_180),
+        };
         let directory = TempDir::with_prefix("e2e-elsewhere").expect("a directory");
         // It stays from a run that was killed.
-        call("ip", &["address", "replace", &format!("{ADDRESS}/32"), "dev", "lo"]);
-        certificates(directory.path());
-        let sshd = sshd(directory.path(), port + 1);
-        let elsewhere = Elsewhere { engine, directory, port, ssh_port: port + 1, sshd };
+        call("ip", &["address", "replace", &format!("{address}/32"), "dev", "lo"]);
+        certificates(directory.path(), address);
+        let sshd = sshd(directory.path(), address, port + 1);
+        let elsewhere = Elsewhere { engine, directory, address, port, ssh_port: port + 1, sshd };
         elsewhere.start_server();
         elsewhere
     }
@@ -55,7 +60,7 @@ impl Elsewhere {
     fn start_server(&self) {
         self.engine.remove_by_force("container", CONTAINER);
         let port = format!("port={}", self.port);
-        let listen = format!("listen_addresses={ADDRESS},127.0.0.1");
+        let listen = format!("listen_addresses={},127.0.0.1", self.address);
         let server = "chown -R postgres /etc/e2e && exec docker-entrypoint.sh postgres \"$@\"";
         let settings = [
             &port,
@@ -170,7 +175,7 @@ impl Drop for Elsewhere {
             // It was killed: there is nothing to learn from how it ended.
             let _ = self.sshd.wait();
         }
-        run_program("ip", &["address", "delete", &format!("{ADDRESS}/32"), "dev", "lo"]);
+        run_program("ip", &["address", "delete", &format!("{}/32", self.address), "dev", "lo"]);
     }
 }
 
@@ -186,7 +191,7 @@ fn call(program: &str, args: &[&str]) -> Run {
 }
 
 /// Two CAs, of which the first signs the server's certificate and our role's.
-fn certificates(directory: &Path) {
+fn certificates(directory: &Path, address: &str) {
     let server = directory.join("server");
     fs::create_dir(&server).expect("a directory of ours");
     let script = "set -e; cd \"$1\"; new='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'\n\
@@ -199,15 +204,15 @@ fn certificates(directory: &Path) {
         sign server $2 subjectAltName=IP:$2,DNS:$2\n\
         sign client $3 extendedKeyUsage=clientAuth\n\
         chmod 600 *.key; cp ca.pem server.pem server.key server";
-    call("sh", &["-c", script, "sh", &directory.display().to_string(), ADDRESS, ROLE]);
+    call("sh", &["-c", script, "sh", &directory.display().to_string(), address, ROLE]);
 }
 
 /// An ssh server that knows only its own files. Nobody's key is authorised yet.
-fn sshd(directory: &Path, port: u16) -> Child {
+fn sshd(directory: &Path, address: &str, port: u16) -> Child {
     let file = |name: &str| directory.join(name).display().to_string();
     call("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &file("host_key")]);
     let config = format!(
-        "Port {port}\nListenAddress {ADDRESS}\nHostKey {}\nPidFile none\nAuthorizedKeysFile {}\nUsePAM no\n\
+        "Port {port}\nListenAddress {address}\nHostKey {}\nPidFile none\nAuthorizedKeysFile {}\nUsePAM no\n\
          StrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
          PermitRootLogin prohibit-password\n",
         file("host_key"),

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::checks::change;
-use crate::elsewhere::{ADDRESS, Elsewhere, PASSWORD, ROLE};
+use crate::elsewhere::{Elsewhere, PASSWORD, ROLE};
 use crate::http::Browser;
 use crate::process::{Run, until};
 use crate::site::Site;
@@ -46,7 +46,7 @@ pub fn strange_certificate(away: &Away) {
     for file in ["ca.pem", "other-ca.pem", "client.pem", "client.key"] {
         fs::copy(away.server.path(file), away.site.path(file)).expect("files of ours");
     }
-    away.point(ADDRESS, "  sslmode: verify-full\n  ssl_root_cert: other-ca.pem\n");
+    away.point(away.server.address, "  sslmode: verify-full\n  ssl_root_cert: other-ca.pem\n");
     away.refused(1).says("was not signed by the CA");
     away.site.edit("ssl_root_cert: other-ca.pem", "ssl_root_cert: ca.pem");
 }
@@ -158,7 +158,8 @@ pub fn unknown_ssh_server(away: &Away) {
     let Away { site, server } = away;
     away.set_password(PASSWORD);
     // The server that ssh leads to is on the loopback interface there.
-    let ssh = format!("  ssh:\n    host: {}\n    port: {}\n    user: root\n", ADDRESS, server.ssh_port);
+    let ssh =
+        format!("  ssh:\n    host: {}\n    port: {}\n    user: root\n", server.address, server.ssh_port);
     away.point("127.0.0.1", &ssh);
     let shown = framed(&away.refused(2).says("is not known yet"));
     let key = server.host_key();
