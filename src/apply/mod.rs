@@ -173,7 +173,9 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             A::AwaitNginx { container, address, host, fingerprint, seconds } => {
                 self.await_nginx(container, *address, host, fingerprint, *seconds).await
             }
-            A::DrainOdoo { container, seconds } => self.drain_odoo(container, *seconds).await,
+            A::DrainOdoo { container, address, front, seconds } => {
+                self.drain_odoo(container, *address, front, *seconds).await
+            }
             A::AwaitCron { container, seconds } => self.await_cron(container, *seconds).await,
             A::ProbeSite { address, host, trust, seconds } => {
                 self.probe_site(*address, host, *trust, *seconds).await

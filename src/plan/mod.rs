@@ -176,6 +176,9 @@ pub enum Action {
     },
     DrainOdoo {
         container: String,
+        address: Ipv4Addr,
+        /// A container in nginx's network namespace.
+        front: String,
         seconds: u32,
     },
     AwaitCron {

@@ -269,6 +269,7 @@ fn nginx_host(place: &Place, subnet: Subnet) -> Host {
         names: place.database.names().cloned().collect(),
         database: place.database.name.clone(),
         odoo: place.address(subnet),
+        other: Place { slot: place.slot.other(), ..place.clone() }.address(subnet),
     }
 }
 

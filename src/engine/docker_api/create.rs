@@ -84,7 +84,7 @@ pub(super) fn container(spec: &ContainerSpec, engine: Traits) -> ContainerCreate
         attach_stdin: Some(spec.stdin),
         healthcheck: spec.healthcheck.as_ref().map(healthcheck),
         host_config: Some(host_config(spec, engine)),
-        networking_config: networking(&spec.attachment),
+        networking_config: networking(&spec.attachment, engine.kind),
         ..ContainerCreateBody::default()
     }
 }
@@ -192,13 +192,21 @@ fn network_mode(attachment: &Attachment) -> String {
     }
 }
 
-fn networking(attachment: &Attachment) -> Option<NetworkingConfig> {
+/// Docker makes a fixed address's hardware address from it. Podman draws one by chance: the successor
+/// of a container at an address would not be reached until its neighbours forget the old one.
+fn hardware_address(address: Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+}
+
+fn networking(attachment: &Attachment, engine: EngineKind) -> Option<NetworkingConfig> {
     let Attachment::Network { name, address } = attachment else { return None };
     let ipam_config = address.map(|address| EndpointIpamConfig {
         ipv4_address: Some(address.to_string()),
         ..EndpointIpamConfig::default()
     });
-    let endpoint = EndpointSettings { ipam_config, ..EndpointSettings::default() };
+    let mac_address = address.filter(|_| engine == EngineKind::Podman).map(hardware_address);
+    let endpoint = EndpointSettings { ipam_config, mac_address, ..EndpointSettings::default() };
     Some(NetworkingConfig { endpoints_config: Some(HashMap::from([(name.clone(), endpoint)])) })
 }
 
@@ -320,6 +328,19 @@ mod tests {
     fn shown(value: &impl serde::Serialize) -> String {
         // Through a Value, which sorts the keys of bollard's hash maps.
         serde_json::to_string_pretty(&serde_json::to_value(value).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_address_has_one_hardware_address_on_both_engines() {
+        assert_eq!(hardware_address(Ipv4Addr::new(10, 213, 7, 12)), "02:42:0a:d5:07:0c");
+        let attachment =
+            Attachment::Network { name: "net".into(), address: Some(Ipv4Addr::new(10, 213, 7, 12)) };
+        let given = |engine| {
+            let endpoints = networking(&attachment, engine).unwrap().endpoints_config.unwrap();
+            endpoints["net"].mac_address.clone()
+        };
+        assert_eq!(given(EngineKind::Podman).as_deref(), Some("02:42:0a:d5:07:0c"));
+        assert_eq!(given(EngineKind::Docker), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{Situation, wanted_image_id};
 use crate::failure::{Failure, Result};
 use crate::observed::{Container, Labelled, RunState};
 use crate::plan::matching::drift;
-use crate::render::nginx_conf::static_version_in;
+use crate::render::nginx_conf::{asks, static_version_in};
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::names::{self, Slot};
 use crate::stack::spec::{ContainerSpec, MountSource, Role, Subnet, UsedNetwork};
@@ -161,7 +161,7 @@ fn serving_slot(situation: &Situation<'_>, subnet: Subnet, place: &Place) -> Opt
     let text = situation.local.nginx_live.as_deref()?;
     [Slot::A, Slot::B].into_iter().find(|slot| {
         let address = Place { slot: *slot, ..place.clone() }.address(subnet);
-        text.contains(&format!("server {address}:"))
+        asks(text, address)
     })
 }
 

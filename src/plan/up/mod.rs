@@ -23,7 +23,7 @@ use super::matching::drift;
 use super::{Action, Hidden, OdooConfFile, Plan, Trust};
 use crate::failure::{Failure, Result};
 use crate::name::{Fqdn, ImageRef, Port};
-use crate::observed::{Container, Labelled, Observed, RunState};
+use crate::observed::{Connected, Container, Labelled, Observed, RunState};
 use crate::pins::Pins;
 use crate::render::nginx_conf::nginx_conf;
 use crate::site::{Site, Tls};
@@ -476,6 +476,12 @@ impl<'a> Planner<'a> {
         stack::front_address(self.stack.network.subnet)
     }
 
+    /// A running container's address in the site's network.
+    fn address(&self, name: &str) -> Option<Ipv4Addr> {
+        let Connected::Networks(networks) = &self.find(name)?.connected else { return None };
+        networks.get(&self.stack.network.name).copied().flatten()
+    }
+
     fn retire_old(&mut self, odoos: Vec<String>, nginx: Option<String>) {
         if let Some(name) = nginx {
             // What waits in the old one's accept queue at that moment is lost: `reuseport` spreads
@@ -484,8 +490,9 @@ impl<'a> Planner<'a> {
             self.plan.push(retire(&name, stack::NGINX_GRACE), cause);
         }
         for name in odoos {
-            if self.runs(&name) {
-                let drain = Action::DrainOdoo { container: name.clone(), seconds: DRAIN };
+            if let Some(address) = self.address(&name).filter(|_| self.runs(&name)) {
+                let (container, front) = (name.clone(), self.stack.front.name.clone());
+                let drain = Action::DrainOdoo { container, address, front, seconds: DRAIN };
                 self.plan.push(drain, "requests that it has begun are finished");
             }
             self.plan.push(retire(&name, stack::ODOO_GRACE), "its successor serves");

@@ -58,6 +58,8 @@ pub struct Host {
     pub database: DbName,
     /// The address of the Odoo slot that serves.
     pub odoo: Ipv4Addr,
+    /// The address of its other slot.
+    pub other: Ipv4Addr,
 }
 
 /// Whether browsers that came once insist on https (RFC 6797). Only for a certificate that they
@@ -100,6 +102,12 @@ pub fn nginx_conf(conf: &NginxConf) -> String {
             ("https", &server::https(conf)),
         ],
     )
+}
+
+/// Whether requests go to this address, by a text of ours.
+#[must_use]
+pub fn asks(text: &str, address: Ipv4Addr) -> bool {
+    text.contains(&format!("{};", server::asked(address)))
 }
 
 /// The static version in a text of ours.

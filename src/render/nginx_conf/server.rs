@@ -1,6 +1,7 @@
 //! The names of the site and the servers behind them.
 
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 
 use super::template::fill;
 use super::{Host, NginxConf, TLS_MOUNT, access, answers, assets};
@@ -29,18 +30,28 @@ pub(super) fn hosts(conf: &NginxConf) -> String {
 }
 
 fn upstream(number: usize, host: &Host) -> String {
-    let (database, address) = (&host.database, host.odoo);
+    let (database, address, other) = (&host.database, host.odoo, host.other);
     format!(
         "    \
     # {database}
     upstream odoo_{number} {{
-        server {address}:{HTTP_PORT} max_fails=0;
+        {};
+        # Where its successor stands: a request that came in before a change and was not handed on by
+        # then, such as a slow upload, goes there.
+        server {other}:{HTTP_PORT} max_fails=0 backup;
     }}
     upstream odoo_{number}_live {{
         server {address}:{EVENTED_PORT} max_fails=0;
+        server {other}:{EVENTED_PORT} max_fails=0 backup;
     }}
-"
+",
+        asked(address)
     )
+}
+
+/// The words by which an Odoo is the one that is asked.
+pub(super) fn asked(address: Ipv4Addr) -> String {
+    format!("server {address}:{HTTP_PORT} max_fails=0")
 }
 
 fn names(conf: &NginxConf) -> String {

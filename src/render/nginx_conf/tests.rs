@@ -5,6 +5,7 @@ fn host(names: &[&str], database: &str, last: u8) -> Host {
         names: names.iter().map(|name| name.parse().unwrap()).collect(),
         database: database.parse().unwrap(),
         odoo: Ipv4Addr::new(10, 213, 7, last),
+        other: Ipv4Addr::new(10, 213, 7, last + 1),
     }
 }
 
@@ -90,6 +91,8 @@ fn a_location_with_headers_of_its_own_has_them_all() {
 fn the_static_version_is_found_again() {
     assert_eq!(static_version_in(&nginx_conf(&conf(19))), Some("0123456789abcdef"));
     assert_eq!(static_version_in(""), None);
+    let text = nginx_conf(&conf(19));
+    assert!(asks(&text, Ipv4Addr::new(10, 213, 7, 11)) && !asks(&text, Ipv4Addr::new(10, 213, 7, 12)));
 }
 
 #[test]

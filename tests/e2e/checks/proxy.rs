@@ -135,7 +135,9 @@ pub fn no_manager(site: &Site) {
     ] {
         for method in ["GET", "POST"] {
             let page = browser.ask(&browser.url(path), &["--path-as-is", "--request", method]);
-            assert_eq!(page.status, 403, "{method} {path}");
+            // In front of Odoo 14 two slashes are refused, whatever follows.
+            let refused = page.status == 403 || (page.status == 400 && path.starts_with("//"));
+            assert!(refused, "{method} {path}: {}", page.status);
             assert!(!page.body.contains("master_pwd"), "{path} shows the manager");
         }
     }
@@ -172,8 +174,10 @@ pub fn access_log(site: &Site) {
     let records = records(&log.out);
     let last =
         |path: &str| records.iter().rfind(|record| record["path"] == path).cloned().unwrap_or_default();
-    let login = last("/web/login");
-    assert_eq!((&login["method"], &login["host"]), (&json!("POST"), &json!(site.domain)), "{login}");
+    // Workers of nginx write their records when they please: the order tells nothing.
+    let posted = |record: &&Value| record["path"] == "/web/login" && record["method"] == "POST";
+    let login = records.iter().rfind(posted).expect("the login that was posted");
+    assert_eq!(login["host"], json!(site.domain), "{login}");
     let seconds: f64 = text(&login["odoo_seconds"]).parse().unwrap_or_else(|_| panic!("no time: {login}"));
     assert!(seconds > 0.0 && seconds < 60.0, "{login}");
     assert_eq!(text(&last("/e2e/my/orders/7")["status"]), "404");
