@@ -75,6 +75,7 @@ fn odoo_19() {
         ("shell", tools::shell),
         ("odoo", tools::odoo),
         ("more users", change::more_users),
+        ("a slow request during a change", change::slow_request),
         ("a further name", change::alias),
         ("a release that does not start", change::bad_image),
         ("an option that Odoo refuses", strain::refused_option),

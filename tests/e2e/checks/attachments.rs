@@ -74,9 +74,9 @@ pub fn no_script(site: &Site) {
             let harmless = !["html", "svg", "xml"].iter().any(|word| kind.contains(word));
             let saved = page.header("content-disposition").starts_with("attachment");
             let policies = page.all("content-security-policy");
-            let forbidden = policies
-                .iter()
-                .any(|policy| policy.contains("default-src 'none'") || policy.contains("sandbox"));
+            let no_script = ["default-src 'none'", "script-src 'none'", "sandbox"];
+            let forbidden =
+                policies.iter().any(|policy| no_script.iter().any(|words| policy.contains(words)));
             assert_eq!(page.header("x-content-type-options"), "nosniff", "{path} of {name}");
             assert!(harmless || saved || forbidden, "{path} of {name} runs scripts: {kind}, {policies:?}");
         }

@@ -1,5 +1,6 @@
 //! Second ups and changed site files.
 
+use std::thread;
 use std::time::Duration;
 
 use crate::http::Browser;
@@ -61,6 +62,28 @@ pub fn more_users(site: &Site) {
     assert_eq!(keeps_its_word(site), Duration::ZERO, "the plan announces an interruption");
     assert_ne!(site.odoo_container(), odoo, "Odoo is replaced beside the old one");
     assert_eq!(site.steady_ids(), steady);
+}
+
+/// What somebody with a slow line began to send before a change is answered after it, although the
+/// Odoo that served then is gone.
+pub fn slow_request(site: &Site) {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    file.as_file().set_len(24 << 20).expect("room on the disk");
+    let part = format!("file=@{}", file.path().display());
+    let (browser, gone) = (Browser::new(site), site.odoo_container());
+    site.edit("\nusers: 30\n", "\nusers: 20\n");
+    thread::scope(|scope| {
+        let upload = scope.spawn(|| {
+            let slowly = ["--limit-rate", "1M", "--form", &part, "--output", "/dev/null"];
+            browser.ask(&browser.url("/web/login"), &slowly).status
+        });
+        thread::sleep(Duration::from_secs(1));
+        site.up();
+        assert!(!upload.is_finished(), "the upload was too fast to tell");
+        // It has no form token: Odoo answers, and refuses.
+        assert_eq!(upload.join().expect("no panic"), 400);
+    });
+    assert_ne!(site.odoo_container(), gone);
 }
 
 pub fn alias(site: &Site) {
