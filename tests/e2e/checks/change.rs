@@ -71,7 +71,7 @@ pub fn slow_request(site: &Site) {
     file.as_file().set_len(24 << 20).expect("room on the disk");
     let part = format!("file=@{}", file.path().display());
     let (browser, gone) = (Browser::new(site), site.odoo_container());
-    site.edit("\nusers: 30\n", "\nusers: 20\n");
+    site.edit("\nusers: 30\n", "\nusers: 6\n");
     thread::scope(|scope| {
         let upload = scope.spawn(|| {
             let slowly = ["--limit-rate", "1M", "--form", &part, "--output", "/dev/null"];
