@@ -30,7 +30,8 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         for note in notes {
             self.note(note);
         }
-        if self.state.system_identifier == server.identity {
+        // A server that does not tell it any more is not forgotten for it.
+        if server.identity.is_none() || self.state.system_identifier == server.identity {
             return Ok(());
         }
         self.state.system_identifier = server.identity;

@@ -108,24 +108,8 @@ impl Decoder {
 
     /// A list of values. Nothing after the key is an empty list.
     pub fn list<T: FromStr<Err = Invalid>>(&mut self, within: &Section, key: &str) -> Vec<Given<T>> {
-        let path = join(&within.path, key);
-        let Some(entry) = within.get(key) else { return Vec::new() };
-        self.places.insert(path.clone(), entry.value.at);
-        match &entry.value.value {
-            Value::Null | Value::Refused => Vec::new(),
-            Value::List(items) => items
-                .iter()
-                .enumerate()
-                .map(|(index, item)| self.scalar(item, item.at, &format!("{path}[{index}]")))
-                .collect(),
-            other => {
-                self.note(
-                    &path,
-                    &format!("expected a list in brackets, such as `[a, b]`, found {}", other.kind()),
-                );
-                Vec::new()
-            }
-        }
+        let items = self.items(within, key, "a list in brackets, such as `[a, b]`");
+        items.into_iter().map(|(path, item)| self.scalar(item, item.at, &path)).collect()
     }
 
     /// The groups in the list under `key`.
@@ -135,23 +119,22 @@ impl Decoder {
         key: &str,
         known: &'static [&'static str],
     ) -> Vec<Section<'n>> {
+        let items = self.items(within, key, &format!("a list whose items begin with `- {}:`", known[0]));
+        items.into_iter().map(|(path, item)| self.group(item, item.at, path, known)).collect()
+    }
+
+    /// What stands in the list under `key`, each with its path.
+    fn items<'n>(&mut self, within: &Section<'n>, key: &str, expected: &str) -> Vec<(String, &'n Node)> {
         let path = join(&within.path, key);
         let Some(entry) = within.get(key) else { return Vec::new() };
         self.places.insert(path.clone(), entry.value.at);
         match &entry.value.value {
             Value::Null | Value::Refused => Vec::new(),
-            Value::List(items) => items
-                .iter()
-                .enumerate()
-                .map(|(index, item)| self.group(item, item.at, format!("{path}[{index}]"), known))
-                .collect(),
+            Value::List(items) => {
+                (0..).zip(items).map(|(index, item)| (format!("{path}[{index}]"), item)).collect()
+            }
             other => {
-                let message = format!(
-                    "expected a list whose items begin with `- {}:`, found {}",
-                    known[0],
-                    other.kind()
-                );
-                self.note(&path, &message);
+                self.note(&path, &format!("expected {expected}, found {}", other.kind()));
                 Vec::new()
             }
         }

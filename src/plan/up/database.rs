@@ -19,6 +19,7 @@ impl Planner<'_> {
         for database in self.site().databases() {
             let name = database.name.as_str();
             if made.as_ref().is_some_and(|made| made.databases().any(|known| known == name)) {
+                self.made_before(&database);
                 continue;
             }
             let record = match made.take() {
@@ -30,6 +31,17 @@ impl Planner<'_> {
             };
             self.database(&database, record.clone());
             made = Some(record);
+        }
+    }
+
+    /// A run that was cut off may have remembered a database and not marked it yet.
+    fn made_before(&mut self, database: &Database) {
+        if self.situation.settled {
+            return;
+        }
+        if let Some(own) = self.stack.server.own() {
+            let (container, database) = (own.container.name.clone(), database.name.clone());
+            self.plan.push(Action::MarkComplete { container, database }, "nobody begins it again");
         }
     }
 
