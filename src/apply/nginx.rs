@@ -43,7 +43,9 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
     }
 
     /// nginx answers a reload that it cannot do by going on as before and saying so in its log:
-    /// only new worker processes prove that the new configuration is in force.
+    /// only new worker processes prove that the new configuration is in force. The old ones take
+    /// connections beside them for another moment: until they have ended or finish what they have,
+    /// a visitor may still meet the old configuration.
     pub(super) async fn reload_nginx(&mut self, container: &str, fingerprint: &str) -> Result<()> {
         let before = self.children(container).await?;
         self.engine.signal(container, "HUP").await?;
@@ -51,7 +53,8 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         let deadline = Deadline::after(RELOAD);
         loop {
             let now = self.children(container).await.unwrap_or_default();
-            if now.iter().any(|pid| !before.contains(pid)) {
+            let (old, new): (Vec<_>, Vec<_>) = now.into_iter().partition(|pid| before.contains(pid));
+            if self.accepting(container, &new).await > 0 && self.accepting(container, &old).await == 0 {
                 return self.nginx_has_loaded(fingerprint);
             }
             self.must_run(&mut watched).await?;
@@ -62,6 +65,17 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             }
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// How many of these processes are workers that take new connections.
+    async fn accepting(&self, container: &str, pids: &[String]) -> usize {
+        if pids.is_empty() {
+            return 0;
+        }
+        let titles = pids.iter().map(|pid| format!("/proc/{pid}/cmdline"));
+        // A process may be gone by now: what is said of the others counts.
+        let exec = Exec::new(std::iter::once("cat".to_owned()).chain(titles));
+        accepting(&self.exec(container, exec).await.unwrap_or_default().stdout)
     }
 
     pub(super) async fn await_nginx(
@@ -106,5 +120,27 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
     fn nginx_has_loaded(&mut self, fingerprint: &str) -> Result<()> {
         self.state.nginx_loaded = Some(fingerprint.to_owned());
         self.dir.save_state(&self.state)
+    }
+}
+
+/// Workers that take new connections, by their titles: nginx renames one that only finishes what it
+/// has, just before it closes its listening sockets (`ngx_worker_process_cycle`).
+fn accepting(titles: &str) -> usize {
+    titles.matches("worker process").count() - titles.matches("worker process is shutting down").count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_workers_that_are_not_ending_accept() {
+        assert_eq!(accepting(""), 0);
+        assert_eq!(
+            accepting("nginx: worker process\0\0nginx: worker process\0nginx: cache manager process"),
+            2
+        );
+        assert_eq!(accepting("nginx: worker process is shutting down\0nginx: cache loader process\0"), 0);
+        assert_eq!(accepting("nginx: worker process is shutting down\0nginx: worker process\0"), 1);
     }
 }
