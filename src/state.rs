@@ -91,6 +91,9 @@ pub struct State {
     pub engine: Option<String>,
     /// The certificate in use: a directory under `secrets/tls`.
     pub certificate: Option<String>,
+    /// One that was obtained and is not in use yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_certificate: Option<String>,
     /// Fingerprint of the nginx.conf that nginx has loaded.
     pub nginx_loaded: Option<String>,
     /// What the data was made as; `None` before there is any.
@@ -112,6 +115,7 @@ impl State {
             system_identifier: None,
             engine: None,
             certificate: None,
+            stored_certificate: None,
             nginx_loaded: None,
             made: None,
             createdb: false,

@@ -7,15 +7,11 @@ use crate::engine::{Engine, Exec};
 use crate::failure::{Failure, Result};
 use crate::host::files;
 use crate::host::probe::Probe;
-use crate::name::Fqdn;
 use crate::plan::OdooConfFile;
 use crate::render::odoo_conf::odoo_conf;
-use crate::secret::Secret;
 use crate::stack::dirs;
 use crate::stack::spec::ContainerSpec;
 use crate::state::{Made, Phase};
-use crate::tls::inspect::check_pair;
-use crate::tls::local_ca::{CaPair, issue, new_ca};
 
 /// A configuration file until it has its owner; `odoo.conf` itself is therefore always complete.
 const UNOWNED: &str = "odoo.conf.new";
@@ -81,81 +77,13 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         Err(Failure::failed(otherwise).evidence(output.stderr.lines().map(str::to_owned)))
     }
 
-    pub(super) fn issue_certificate(&mut self, id: &str, names: &[Fqdn]) -> Result<()> {
-        let ca = self.local_ca()?;
-        let leaf = issue(&ca, names, self.clock.now())?;
-        self.store_certificate(id, &leaf.chain_pem, &leaf.key_pem)
-    }
-
-    /// The site's CA; made once.
-    fn local_ca(&self) -> Result<CaPair> {
-        let certificate = files::read_text_optional(&self.dir.ca_certificate())?;
-        let key = files::read_text_optional(&self.dir.ca_key())?;
-        match (certificate, key) {
-            (Some(certificate_pem), Some(key)) => {
-                return Ok(CaPair { certificate_pem, key_pem: Secret::new(key) });
-            }
-            // The key is written first: without any certificate yet, it is what a killed run left.
-            (None, Some(_)) if self.state.certificate.is_none() => {}
-            (None, None) => {}
-            (None, Some(_)) => return Err(half_a_ca("ca.crt", "secrets/ca.key")),
-            (Some(_), None) => return Err(half_a_ca("secrets/ca.key", "ca.crt")),
-        }
-        let ca = new_ca(&format!("autoodoo local CA ({})", self.state.site_id), self.clock.now())?;
-        files::write_atomic(&self.dir.ca_key(), ca.key_pem.expose().as_bytes(), 0o600)?;
-        files::write_atomic(&self.dir.ca_certificate(), ca.certificate_pem.as_bytes(), 0o644)?;
-        Ok(ca)
-    }
-
-    pub(super) fn install_certificate(&mut self, id: &str, certificate: &Path, key: &Path) -> Result<()> {
-        let chain = files::read_text(&self.dir.root().join(certificate))?;
-        let key = Secret::new(files::read_text(&self.dir.root().join(key))?);
-        check_pair(&chain, &key)?;
-        self.store_certificate(id, &chain, &key)
-    }
-
-    /// Each pair has a directory of its own, so that certificate and key always belong together.
-    fn store_certificate(&mut self, id: &str, chain: &str, key: &Secret) -> Result<()> {
-        let directory = self.dir.root().join(dirs::TLS).join(id);
-        files::ensure_dir(&directory, 0o700)?;
-        files::write_atomic(&directory.join("privkey.pem"), key.expose().as_bytes(), 0o600)?;
-        files::write_atomic(&directory.join("fullchain.pem"), chain.as_bytes(), 0o600)?;
-        self.state.certificate = Some(id.to_owned());
-        self.dir.save_state(&self.state)
-    }
-
-    pub(super) fn sweep(&self, confs: &[String], certificate: &str, ssh_client: &str) -> Result<()> {
+    pub(super) fn sweep(&self, confs: &[String], ssh_client: &str) -> Result<()> {
         let root = self.dir.root();
         files::keep_only(&root.join(dirs::SSH_CLIENT), |name| name == ssh_client)?;
         files::keep_only(&root.join(dirs::ODOO), |name| {
             !is_fingerprint(name) || confs.iter().any(|kept| kept == name)
-        })?;
-        files::keep_only(&root.join(dirs::TLS), |name| !is_certificate(name) || name == certificate)
+        })
     }
-}
-
-/// People trust this CA: it is never replaced by accident.
-fn half_a_ca(missing: &str, there: &str) -> Failure {
-    Failure::failed(format!("half of the site's local CA is missing: {missing} does not exist"))
-        .hint(format!("bring it back from a copy, or remove {there} too: `autoodoo up` then makes a new CA"))
-        .hint("every client that trusts the present CA must be given a new one's ca.crt")
-}
-
-/// A name that we gave. What else lies there is the owner's, who may keep certificates of his own
-/// beside ours.
-fn is_certificate(name: &str) -> bool {
-    name.strip_prefix("local-").is_some_and(is_date_and_chance)
-        || name.strip_prefix("files-").is_some_and(is_fingerprint)
-}
-
-/// `20260131-a1b2c3`, as the next certificate of the local CA is named.
-fn is_date_and_chance(text: &str) -> bool {
-    text.split_once('-').is_some_and(|(date, chance)| {
-        date.len() == 8
-            && date.chars().all(|c| c.is_ascii_digit())
-            && chance.len() == 6
-            && chance.chars().all(|c| c.is_ascii_hexdigit())
-    })
 }
 
 fn is_fingerprint(name: &str) -> bool {
@@ -168,12 +96,6 @@ mod tests {
 
     #[test]
     fn only_names_that_we_gave_are_swept() {
-        assert!(is_certificate("local-20260101-abcdef") && is_certificate("files-0123456789abcdef"));
-        for own in
-            ["mine", "files-from-the-ca", "local-ca", "local-", "local-20260101", "local-20260101-mine"]
-        {
-            assert!(!is_certificate(own), "{own}");
-        }
         assert!(is_fingerprint("0123456789abcdef") && !is_fingerprint("addons"));
     }
 }

@@ -1,6 +1,7 @@
 //! Carries a plan out, step by step, and chooses nothing while doing so. Each step is written to
 //! the journal before and after, so that a run that was cut off can be told from one that ended.
 
+pub mod certificate;
 pub mod client;
 mod containers;
 mod database;
@@ -16,6 +17,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use certificate::Orders;
 
 use crate::engine::{Engine, Exec, ExecOutput, LogQuery};
 use crate::event::{Event, Reporter};
@@ -46,6 +49,7 @@ pub struct Bench<'a, E, P> {
     pub secrets: &'a Secrets,
     pub ssh: &'a dyn Ssh,
     pub clock: &'a dyn Clock,
+    pub orders: &'a dyn Orders,
     pub reporter: &'a dyn Reporter,
     /// The operation's name, such as `up`; it marks what we run inside containers.
     pub operation: &'a str,
@@ -113,6 +117,8 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         if !step.on_failure.is_empty() && step.action.is_health_gate() {
             failure.kind = Kind::HealthGate;
             failure = failure.hint("what served before still serves");
+        } else if !step.on_failure.is_empty() && failure.kind == Kind::Verification {
+            failure = failure.hint("the certificate that was there before serves again");
         }
         failure
     }
@@ -178,9 +184,15 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             }
             A::AwaitCron { container, seconds } => self.await_cron(container, *seconds).await,
             A::ProbeSite { address, host, trust, seconds } => {
-                self.probe_site(*address, host, *trust, *seconds).await
+                self.probe_site(*address, host, trust, *seconds).await
             }
-            A::Sweep { ssh_client, keep, certificate } => self.sweep(keep, certificate, ssh_client),
+            A::Sweep { ssh_client, keep } => self.sweep(keep, ssh_client),
+            A::OrderCertificate(order) => self.order_certificate(order).await,
+            A::VerifyCertificate { address, names, certificate, seconds } => {
+                self.verify_certificate(*address, names, certificate, *seconds).await
+            }
+            A::UseCertificate { id } => self.use_certificate(id),
+            A::SweepCertificates { keep } => self.sweep_certificates(keep),
         }
     }
 

@@ -83,12 +83,12 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         &self,
         address: SocketAddr,
         host: &Fqdn,
-        trust: Trust,
+        trust: &Trust,
         seconds: u32,
     ) -> Result<()> {
         let tls = match trust {
             Trust::LocalCa => TlsTrust::Roots(files::read_text(&self.dir.ca_certificate())?),
-            Trust::Anything => TlsTrust::Anything,
+            Trust::Stored(id) => TlsTrust::Certificate(self.fingerprint(id)?),
         };
         let deadline = Deadline::after(seconds);
         let request = Get {

@@ -6,10 +6,16 @@ use clap::Args;
 
 use crate::failure::{Failure, Result};
 use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login, Port, SiteName};
-use crate::site::draft::{Conflict, Draft, Given};
+use crate::site::acme::{
+    AcmeProfile, CertificateName, ChallengeWord, DirectoryUrl, ExternalAccountId, Resolver,
+};
+use crate::site::draft::{AcmeDraft, Conflict, Draft, Given};
+use crate::site::key_kind::KeyKind;
 use crate::site::release::Release;
-use crate::site::value::{Address, FilePath, PostgresMajor, TlsMode, Users};
-use crate::site::{Site, Tls, locale};
+use crate::site::value::{
+    Address, FilePath, Flag, MailAddress, PostgresMajor, TlsMode, Users,
+};
+use crate::site::{Site, Tls, TlsProfile, locale};
 use crate::ui::prompt::Prompter;
 
 /// Every flag is the answer to a question or sets what the wizard does not ask.
@@ -51,7 +57,7 @@ pub struct InitArgs {
     /// The address of this host to publish on [default: 0.0.0.0]
     #[arg(long, value_name = "ADDRESS")]
     pub bind: Option<Address>,
-    /// Where the certificate comes from: self-signed or files [default: self-signed]
+    /// Where the certificate comes from: self-signed, acme (Let's Encrypt) or files [default: self-signed]
     #[arg(long, value_name = "MODE")]
     pub tls: Option<TlsMode>,
     /// With --tls files: the certificate and its chain, in PEM
@@ -60,6 +66,11 @@ pub struct InitArgs {
     /// With --tls files: the certificate's key, in PEM
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<FilePath>,
+    /// Which browsers are served: intermediate (TLS 1.2 and 1.3) or modern [default: intermediate]
+    #[arg(long, value_name = "PROFILE")]
+    pub tls_profile: Option<TlsProfile>,
+    #[command(flatten)]
+    pub acme: AcmeArgs,
     /// How many people work with Odoo at the same time of day [default: 5]
     #[arg(long, value_name = "COUNT")]
     pub users: Option<Users>,
@@ -72,6 +83,67 @@ pub struct InitArgs {
     /// The login of the first user [default: owner]
     #[arg(long, value_name = "LOGIN")]
     pub admin_login: Option<Login>,
+}
+
+/// With --tls acme.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AcmeArgs {
+    /// With --tls acme: where the CA writes before a certificate ends
+    #[arg(long = "acme-email", value_name = "ADDRESS")]
+    pub email: Option<MailAddress>,
+    /// With --tls acme: the CA's directory [default: letsencrypt]
+    #[arg(long = "acme-directory", value_name = "URL")]
+    pub directory: Option<DirectoryUrl>,
+    /// With --tls acme: Let's Encrypt's staging CA, to try things out; browsers do not trust it
+    #[arg(long, conflicts_with = "directory")]
+    pub staging: bool,
+    /// With --tls acme: you agree to the CA's terms of service
+    #[arg(long = "acme-agree-tos")]
+    pub agree_tos: bool,
+    /// With --tls acme: what certifies the CA's own server, in PEM, where it is not a public one
+    #[arg(long = "acme-ca", value_name = "FILE")]
+    pub ca: Option<FilePath>,
+    /// With --tls acme: http-01 or dns-01 [default: http-01]
+    #[arg(long = "acme-challenge", value_name = "KIND")]
+    pub challenge: Option<ChallengeWord>,
+    /// With dns-01: the program that writes into the DNS
+    #[arg(long = "acme-dns-hook", value_name = "FILE")]
+    pub dns_hook: Option<FilePath>,
+    /// With --tls acme: one of the CA's profiles, such as shortlived
+    #[arg(long = "acme-profile", value_name = "NAME")]
+    pub profile: Option<AcmeProfile>,
+    /// With --tls acme: p256, p384, rsa2048, rsa3072 or rsa4096 [default: p256]
+    #[arg(long = "acme-key-type", value_name = "KIND")]
+    pub key_type: Option<KeyKind>,
+    /// With --tls acme: the identifier of an account that the CA made; its key goes into secrets/acme-eab-key
+    #[arg(long = "acme-eab-kid", value_name = "KID")]
+    pub eab_kid: Option<ExternalAccountId>,
+    /// With --tls acme: a name in the certificate, such as '*.example.com' [default: the site's names]
+    #[arg(long = "acme-name", value_name = "NAME")]
+    pub names: Vec<CertificateName>,
+    /// With --tls acme: a DNS server to ask in place of the machine's own
+    #[arg(long = "acme-resolver", value_name = "ADDRESS")]
+    pub resolvers: Vec<Resolver>,
+}
+
+impl From<AcmeArgs> for AcmeDraft {
+    fn from(args: AcmeArgs) -> Self {
+        // A test holds the address against the type.
+        let staging = || DirectoryUrl::LETS_ENCRYPT_STAGING.parse().expect("a directory");
+        AcmeDraft {
+            directory: args.directory.or_else(|| args.staging.then(staging)).into(),
+            email: args.email.into(),
+            agreed: args.agree_tos.then_some(Flag(true)).into(),
+            root: args.ca.into(),
+            challenge: args.challenge.into(),
+            hook: args.dns_hook.into(),
+            profile: args.profile.into(),
+            key: args.key_type.into(),
+            external_account: args.eab_kid.into(),
+            names: args.names.into_iter().map(Given::Value).collect(),
+            resolvers: args.resolvers.into_iter().map(Given::Value).collect(),
+        }
+    }
 }
 
 /// What defaults follow from.
@@ -127,6 +199,8 @@ fn said(args: &InitArgs) -> Draft {
         tls_mode: args.tls.into(),
         tls_certificate: args.tls_certificate.into(),
         tls_key: args.tls_key.into(),
+        tls_profile: args.tls_profile.into(),
+        acme: args.acme.into(),
         ..Draft::default()
     }
 }
@@ -209,6 +283,7 @@ pub fn summary(site: &Site) -> String {
     let certificate = match &site.tls {
         Tls::SelfSigned => "signed by a local CA of this site".to_owned(),
         Tls::Files { certificate, key } => format!("{} with {}", certificate.display(), key.display()),
+        Tls::Acme(acme) => format!("from {} by ACME", acme.directory.host()),
     };
     let listen = &site.listen;
     let rows = [

@@ -44,6 +44,8 @@ pub struct Get {
 pub enum TlsTrust {
     /// Those that lead to one of these certificates (PEM).
     Roots(String),
+    /// The one with this SHA-256, in hexadecimal.
+    Certificate(String),
     /// Any: to see what is served, never to believe what it says.
     Anything,
 }
@@ -68,6 +70,13 @@ impl Answer {
     }
 }
 
+/// What a server showed in a TLS handshake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// SHA-256 of the server's certificate, in hexadecimal.
+    pub fingerprint: String,
+}
+
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
@@ -87,6 +96,14 @@ pub enum ProbeError {
 #[expect(async_fn_in_trait, reason = "the program runs on one thread; no caller needs Send")]
 pub trait Probe {
     async fn get(&self, request: &Get) -> Result<Answer, ProbeError>;
+
+    /// The certificate that is shown for this name, whoever signed it.
+    async fn certificate(
+        &self,
+        connect: SocketAddr,
+        name: &str,
+        deadline: Duration,
+    ) -> Result<Shown, ProbeError>;
 }
 
 /// Asks over the network, on a connection of its own each time.
@@ -98,26 +115,47 @@ impl Probe for HttpProbe {
         let late = ProbeError::Late { address: request.connect, deadline: request.deadline };
         tokio::time::timeout(request.deadline, ask(request)).await.map_err(|_| late)?
     }
+
+    async fn certificate(
+        &self,
+        connect: SocketAddr,
+        name: &str,
+        deadline: Duration,
+    ) -> Result<Shown, ProbeError> {
+        let late = ProbeError::Late { address: connect, deadline };
+        tokio::time::timeout(deadline, look(connect, name)).await.map_err(|_| late)?
+    }
 }
 
 async fn ask(request: &Get) -> Result<Answer, ProbeError> {
     let http = http_request(request)?;
     let address = request.connect;
+    let tcp = connect(address).await?;
+    let answer = match &request.tls {
+        None => exchange(tcp, http).await,
+        Some(trust) => {
+            let stream = start_tls(tcp, address, &request.host, trust).await?;
+            let certificate = leaf_fingerprint(&stream);
+            exchange(stream, http).await.map(|answer| Answer { certificate, ..answer })
+        }
+    };
+    answer.map_err(|error| ProbeError::Http { address, reason: reason(&error) })
+}
+
+async fn look(address: SocketAddr, name: &str) -> Result<Shown, ProbeError> {
+    let stream = start_tls(connect(address).await?, address, name, &TlsTrust::Anything).await?;
+    let none = || ProbeError::Tls { address, reason: "it showed no certificate".to_owned() };
+    leaf_fingerprint(&stream).map(|fingerprint| Shown { fingerprint }).ok_or_else(none)
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream, ProbeError> {
     let tcp = TcpStream::connect(address)
         .await
         .map_err(|error| ProbeError::Connect { address, reason: io_reason(&error) })?;
     // The end of the TLS handshake and the request are two small writes: without this the second
     // would wait 40 ms for the acknowledgement that the server delays (RFC 9293, section 3.7.4).
     let _ = tcp.set_nodelay(true);
-    let answer = match &request.tls {
-        None => exchange(tcp, http).await,
-        Some(trust) => {
-            let stream = start_tls(tcp, request, trust).await?;
-            let certificate = leaf_fingerprint(&stream);
-            exchange(stream, http).await.map(|answer| Answer { certificate, ..answer })
-        }
-    };
-    answer.map_err(|error| ProbeError::Http { address, reason: reason(&error) })
+    Ok(tcp)
 }
 
 fn http_request(request: &Get) -> Result<Request<Empty<Bytes>>, ProbeError> {
@@ -130,13 +168,14 @@ fn http_request(request: &Get) -> Result<Request<Empty<Bytes>>, ProbeError> {
 
 async fn start_tls(
     tcp: TcpStream,
-    request: &Get,
+    address: SocketAddr,
+    host: &str,
     trust: &TlsTrust,
 ) -> Result<TlsStream<TcpStream>, ProbeError> {
-    let name = server_name(&request.host)?;
+    let name = server_name(host)?;
     let config = trust::client_config(trust).map_err(ProbeError::Request)?;
     let connected = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
-    connected.map_err(|error| ProbeError::Tls { address: request.connect, reason: io_reason(&error) })
+    connected.map_err(|error| ProbeError::Tls { address, reason: io_reason(&error) })
 }
 
 /// The name or address in a Host header, without port and brackets.

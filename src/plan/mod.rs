@@ -1,6 +1,7 @@
 //! Plans: what will be done, in which order and why. A plan is made from values and printed or
 //! carried out afterwards; carrying it out chooses nothing.
 
+pub mod certificate;
 pub mod down;
 pub mod guard;
 pub mod matching;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use certificate::CertificateOrder;
 use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login};
 use crate::render::odoo_conf::OdooConf;
 use crate::site::release::Release;
@@ -66,6 +68,22 @@ pub enum Action {
         id: String,
         certificate: PathBuf,
         key: PathBuf,
+    },
+    /// Stores a pair that a CA certified by ACME.
+    OrderCertificate(Box<CertificateOrder>),
+    /// Whether the published address shows this certificate for each name.
+    VerifyCertificate {
+        address: SocketAddr,
+        names: Vec<Fqdn>,
+        certificate: String,
+        seconds: u32,
+    },
+    /// Remembers which pair is in use.
+    UseCertificate {
+        id: String,
+    },
+    SweepCertificates {
+        keep: Vec<String>,
     },
     CreateContainer(Box<ContainerSpec>),
     StartContainer {
@@ -197,7 +215,6 @@ pub enum Action {
         /// The copy of the ssh client in use; empty without a tunnel.
         ssh_client: String,
         keep: Vec<String>,
-        certificate: String,
     },
 }
 
@@ -225,13 +242,13 @@ pub struct FirstUser {
 }
 
 /// Which certificate the probe accepts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trust {
     /// Only one that the site's local CA signed.
     LocalCa,
-    /// The owner's own: it was checked when it was installed.
-    Anything,
+    /// The one in this directory under `secrets/tls`, which was checked when it was stored.
+    Stored(String),
 }
 
 /// A text that a plan carries and does not print.
@@ -337,6 +354,12 @@ impl fmt::Display for Action {
             A::InstallCertificate { certificate, .. } => {
                 write!(f, "install certificate {}", certificate.display())
             }
+            A::OrderCertificate(order) => {
+                write!(f, "order certificate for {} from {}", join(&order.names), order.acme.directory.host())
+            }
+            A::VerifyCertificate { address, .. } => write!(f, "look at the certificate that {address} shows"),
+            A::UseCertificate { id } => write!(f, "record certificate {id} as the one in use"),
+            A::SweepCertificates { .. } => write!(f, "remove certificates no longer used"),
             A::CreateContainer(spec) => write!(f, "create container {} from {}", spec.name, spec.image),
             A::StartContainer { name } => write!(f, "start {name}"),
             A::StopContainer { name, .. } => write!(f, "stop {name}"),
@@ -386,6 +409,6 @@ impl fmt::Display for Action {
     }
 }
 
-fn join(names: &[Fqdn]) -> String {
-    names.iter().map(Fqdn::as_str).collect::<Vec<_>>().join(", ")
+fn join(names: &[impl fmt::Display]) -> String {
+    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

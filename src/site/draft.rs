@@ -2,13 +2,17 @@
 //! together. Whoever speaks, [`Draft::into_site`] applies the same rules and the same defaults.
 
 use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login, Port, SiteName};
+use crate::site::acme::{
+    AcmeProfile, CertificateName, ChallengeWord, DirectoryUrl, ExternalAccountId, Resolver,
+};
+use crate::site::key_kind::KeyKind;
 use crate::site::release::Release;
 use crate::site::rules::Rules;
 use crate::site::value::{
     Address, Cidr, Cpus, FilePath, Flag, HeaderName, HostKey, HostName, MailAddress, Memory, OptionKey,
     OptionValue, PostgresMajor, RoleName, SmtpUser, SslMode, SystemUser, TlsMode, UploadLimit, Users,
 };
-use crate::site::{Site, SmtpEncryption};
+use crate::site::{Site, SmtpEncryption, TlsProfile};
 
 /// One value of a draft.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -80,6 +84,9 @@ pub enum Field {
     TlsMode,
     TlsCertificate,
     TlsKey,
+    AcmeDirectory,
+    AcmeEmail,
+    AcmeHook,
 }
 
 impl Field {
@@ -119,6 +126,9 @@ impl Field {
             Field::TlsMode => ("tls.mode", "--tls"),
             Field::TlsCertificate => ("tls.certificate", "--tls-certificate"),
             Field::TlsKey => ("tls.key", "--tls-key"),
+            Field::AcmeDirectory => ("tls.acme.directory", "--acme-directory"),
+            Field::AcmeEmail => ("tls.acme.email", "--acme-email"),
+            Field::AcmeHook => ("tls.acme.dns_hook", "--acme-dns-hook"),
         }
     }
 }
@@ -164,6 +174,22 @@ pub struct ExternalDraft {
     pub ssh_host_key: Given<HostKey>,
 }
 
+/// Certificates by ACME.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AcmeDraft {
+    pub directory: Given<DirectoryUrl>,
+    pub email: Given<MailAddress>,
+    pub agreed: Given<Flag>,
+    pub root: Given<FilePath>,
+    pub challenge: Given<ChallengeWord>,
+    pub hook: Given<FilePath>,
+    pub profile: Given<AcmeProfile>,
+    pub key: Given<KeyKind>,
+    pub external_account: Given<ExternalAccountId>,
+    pub names: Vec<Given<CertificateName>>,
+    pub resolvers: Vec<Given<Resolver>>,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Draft {
     pub name: Given<SiteName>,
@@ -197,6 +223,8 @@ pub struct Draft {
     pub tls_mode: Given<TlsMode>,
     pub tls_certificate: Given<FilePath>,
     pub tls_key: Given<FilePath>,
+    pub tls_profile: Given<TlsProfile>,
+    pub acme: AcmeDraft,
 }
 
 impl Draft {

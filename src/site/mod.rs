@@ -1,5 +1,6 @@
 //! The site: what its owner wants, checked. A [`Site`] that exists is valid.
 
+pub mod acme;
 pub mod decode;
 pub mod draft;
 pub mod fault;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login, Port, SiteName};
+use acme::{Acme, CertificateName};
 use release::Release;
 use value::{
     Cidr, HeaderName, HostKey, HostName, MailAddress, OptionKey, OptionValue, RoleName, SmtpUser, SslMode,
@@ -47,6 +49,7 @@ pub struct Site {
     pub proxy: Option<Proxy>,
     pub listen: Listen,
     pub tls: Tls,
+    pub tls_profile: TlsProfile,
 }
 
 /// A database and the names that lead to it.
@@ -199,6 +202,32 @@ pub enum Tls {
     SelfSigned,
     /// The owner's own PEM files; relative paths start at the site directory.
     Files { certificate: PathBuf, key: PathBuf },
+    /// From a certificate authority, by ACME.
+    Acme(Box<Acme>),
+}
+
+/// Where `cert import` puts the owner's certificate while `tls:` names no files.
+pub const IMPORTED_CERTIFICATE: &str = "secrets/imported/fullchain.pem";
+pub const IMPORTED_KEY: &str = "secrets/imported/privkey.pem";
+
+/// Which browsers are served: Mozilla's "Server Side TLS" profiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsProfile {
+    /// TLS 1.2 and 1.3: everything that is still kept.
+    Intermediate,
+    /// TLS 1.3 alone: browsers since about 2018.
+    Modern,
+}
+
+impl TlsProfile {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            TlsProfile::Intermediate => "intermediate",
+            TlsProfile::Modern => "modern",
+        }
+    }
 }
 
 impl Site {
@@ -217,6 +246,15 @@ impl Site {
     pub fn names(&self) -> impl Iterator<Item = &Fqdn> {
         let first = std::iter::once(&self.domain).chain(&self.aliases);
         first.chain(self.further.iter().flat_map(Database::names))
+    }
+
+    /// What a certificate of this site is for.
+    #[must_use]
+    pub fn certificate_names(&self) -> Vec<CertificateName> {
+        match &self.tls {
+            Tls::Acme(acme) if !acme.names.is_empty() => acme.names.clone(),
+            _ => self.names().map(CertificateName::from).collect(),
+        }
     }
 
     /// What a person types into a browser.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use crate::name::Invalid;
 use crate::site::Site;
 use crate::site::decode::{Decoder, Section};
-use crate::site::draft::{DatabaseDraft, Draft, ExternalDraft, Given, SmtpDraft};
+use crate::site::draft::{AcmeDraft, DatabaseDraft, Draft, ExternalDraft, Given, SmtpDraft};
 use crate::site::fault::{Fault, Position, Problem};
 
 pub use crate::site::fault::failure;
@@ -46,7 +46,20 @@ const NGINX_KEYS: &[&str] = &["image", "upload_limit", "hsts_subdomains"];
 const MANAGER_KEYS: &[&str] = &["allow", "selector"];
 const PROXY_KEYS: &[&str] = &["trusted", "header"];
 const LISTEN_KEYS: &[&str] = &["address", "http", "https"];
-const TLS_KEYS: &[&str] = &["mode", "certificate", "key"];
+const TLS_KEYS: &[&str] = &["mode", "profile", "certificate", "key", "acme"];
+const ACME_KEYS: &[&str] = &[
+    "directory",
+    "email",
+    "agree_tos",
+    "ca",
+    "challenge",
+    "dns_hook",
+    "profile",
+    "key_type",
+    "eab_kid",
+    "names",
+    "resolvers",
+];
 
 /// Reads a site file.
 ///
@@ -204,6 +217,25 @@ fn front(decoder: &mut Decoder, root: &Section, draft: &mut Draft) {
     draft.tls_mode = decoder.value(&tls, "mode");
     draft.tls_certificate = decoder.value(&tls, "certificate");
     draft.tls_key = decoder.value(&tls, "key");
+    draft.tls_profile = decoder.value(&tls, "profile");
+    draft.acme = acme(decoder, &tls);
+}
+
+fn acme(decoder: &mut Decoder, tls: &Section) -> AcmeDraft {
+    let acme = decoder.section(tls, "acme", ACME_KEYS);
+    AcmeDraft {
+        directory: decoder.value(&acme, "directory"),
+        email: decoder.value(&acme, "email"),
+        agreed: decoder.value(&acme, "agree_tos"),
+        root: decoder.value(&acme, "ca"),
+        challenge: decoder.value(&acme, "challenge"),
+        hook: decoder.value(&acme, "dns_hook"),
+        profile: decoder.value(&acme, "profile"),
+        key: decoder.value(&acme, "key_type"),
+        external_account: decoder.value(&acme, "eab_kid"),
+        names: decoder.list(&acme, "names"),
+        resolvers: decoder.list(&acme, "resolvers"),
+    }
 }
 
 #[cfg(test)]

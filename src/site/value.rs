@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use crate::name::{ImageRef, Invalid};
-use crate::site::SmtpEncryption;
+use crate::site::{SmtpEncryption, TlsProfile};
 
 /// How many people work with Odoo at the same time of day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -414,7 +414,6 @@ impl FromStr for SslMode {
 pub enum TlsMode {
     SelfSigned,
     Files,
-    /// A known word that no site can have yet.
     Acme,
 }
 
@@ -434,7 +433,17 @@ impl FromStr for TlsMode {
         [TlsMode::SelfSigned, TlsMode::Files, TlsMode::Acme]
             .into_iter()
             .find(|mode| mode.to_string() == text)
-            .ok_or_else(|| Invalid("expected `self-signed` or `files`".to_owned()))
+            .ok_or_else(|| Invalid("expected `self-signed`, `acme` or `files`".to_owned()))
+    }
+}
+
+impl FromStr for TlsProfile {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        [TlsProfile::Intermediate, TlsProfile::Modern]
+            .into_iter()
+            .find(|profile| profile.word() == text)
+            .ok_or_else(|| Invalid("expected `intermediate` or `modern`".to_owned()))
     }
 }
 

@@ -40,6 +40,8 @@ pub const HOLDER_GRACE: u32 = 1;
 pub mod dirs {
     pub const POSTGRES: &str = "generated/postgres";
     pub const NGINX: &str = "generated/nginx";
+    /// What a CA finds at `/.well-known/acme-challenge/`.
+    pub const CHALLENGE: &str = "generated/nginx/challenge";
     pub const TLS: &str = "secrets/tls";
     /// One subdirectory a configuration of Odoo, named by fingerprint.
     pub const ODOO: &str = "generated/odoo";
@@ -243,6 +245,7 @@ fn conf_of_nginx(inputs: &Inputs<'_>, choice: &Choice) -> NginxConf {
         hosts: choice.odoos.iter().map(|place| nginx_host(place, choice.subnet)).collect(),
         https: site.listen.https,
         certificate: choice.certificate.clone(),
+        tls_profile: site.tls_profile,
         gateway: choice.subnet.gateway(),
         static_version: choice.static_version.clone(),
         hsts: hsts(site, choice),

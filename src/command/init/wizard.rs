@@ -4,9 +4,10 @@ use super::{Defaults, refusal, summary};
 use crate::failure::{Failure, Result};
 use crate::name::Invalid;
 use crate::site::Site;
+use crate::site::acme::DirectoryUrl;
 use crate::site::draft::{Draft, Given};
 use crate::site::release::Release;
-use crate::site::value::{PostgresMajor, TlsMode, Users, version_in_tag};
+use crate::site::value::{Flag, PostgresMajor, TlsMode, Users, version_in_tag};
 use crate::ui::prompt::{Confirm, Prompter, Select, Text};
 
 /// Puts one answer into a draft.
@@ -57,9 +58,13 @@ impl Wizard<'_> {
             open(&mut draft.postgres_major);
         }
         open(&mut draft.tls_mode);
-        if draft.tls_mode.value() != Some(&TlsMode::SelfSigned) {
+        if !matches!(draft.tls_mode.value(), Some(TlsMode::SelfSigned | TlsMode::Acme)) {
             open(&mut draft.tls_certificate);
             open(&mut draft.tls_key);
+        }
+        if !matches!(draft.tls_mode.value(), Some(TlsMode::SelfSigned | TlsMode::Files)) {
+            open(&mut draft.acme.email);
+            open(&mut draft.acme.agreed);
         }
     }
 
@@ -121,19 +126,50 @@ impl Wizard<'_> {
 
     fn tls(&mut self) -> Result<()> {
         if self.draft.tls_mode.is_unknown() {
-            let explanation = "A local CA works at once, and browsers have to be told to trust it; own files hold a \
-                               certificate that you have already.";
-            let modes = [("local CA", TlsMode::SelfSigned), ("own files", TlsMode::Files)];
+            let explanation = "Let's Encrypt certifies a name that leads here from the internet, for nothing and for \
+                               good. A local CA works at once, and browsers have to be told to trust it; own files \
+                               hold a certificate that you have already.";
+            let modes = [
+                ("local CA", TlsMode::SelfSigned),
+                ("Let's Encrypt", TlsMode::Acme),
+                ("own files", TlsMode::Files),
+            ];
             let items = modes.map(|(item, mode)| (item.to_owned(), mode));
             self.select("Certificate", explanation, items, |draft, mode| {
                 draft.tls_mode = Given::Value(mode);
-                if mode == TlsMode::SelfSigned {
+                if mode != TlsMode::Files {
                     close(&mut draft.tls_certificate);
                     close(&mut draft.tls_key);
                 }
+                if mode != TlsMode::Acme {
+                    close(&mut draft.acme.email);
+                    close(&mut draft.acme.agreed);
+                }
             })?;
         }
-        self.tls_files()
+        self.tls_files()?;
+        self.acme()
+    }
+
+    fn acme(&mut self) -> Result<()> {
+        if self.draft.acme.email.is_unknown() {
+            let explanation = "Where the CA writes before a certificate ends. `none` leaves it out.";
+            self.text("E-mail for the CA", explanation, Some("none".to_owned()), &|draft, answer| {
+                let none = answer.eq_ignore_ascii_case("none");
+                draft.acme.email = if none { Given::Absent } else { Given::Value(answer.parse()?) };
+                Ok(())
+            })?;
+        }
+        if self.draft.acme.agreed.is_unknown() {
+            let explanation = self.explained(&terms(self.draft.acme.directory.value()));
+            let question = "Do you agree to the CA's terms of service?".to_owned();
+            let agreed = self.prompter.confirm(&Confirm { question, explanation, default: false })?;
+            if !agreed {
+                return Err(Failure::failed("without its terms the CA certifies nothing; nothing was written"));
+            }
+            self.draft.acme.agreed = Given::Value(Flag(true));
+        }
+        Ok(())
     }
 
     fn tls_files(&mut self) -> Result<()> {
@@ -251,6 +287,15 @@ impl Wizard<'_> {
             return explanation.to_owned();
         }
         format!("Return takes the answer in brackets. Ctrl-C leaves and writes nothing.\n\n{explanation}")
+    }
+}
+
+/// Where the terms can be read. `up` shows the address that a CA's directory gives before it orders.
+fn terms(directory: Option<&DirectoryUrl>) -> String {
+    match directory {
+        None => "Let's Encrypt's terms of service: https://letsencrypt.org/repository/".to_owned(),
+        Some(url) if url.host().ends_with("letsencrypt.org") => terms(None),
+        Some(url) => format!("The terms of service are linked from {url}."),
     }
 }
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, WantsVerifier};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::TlsTrust;
+use crate::digest::sha256_hex;
 
 /// The error says what is wrong with the roots.
 pub(super) fn client_config(trust: &TlsTrust) -> Result<ClientConfig, String> {
@@ -18,11 +19,13 @@ pub(super) fn client_config(trust: &TlsTrust) -> Result<ClientConfig, String> {
         .map_err(|error| error.to_string())?;
     Ok(match trust {
         TlsTrust::Roots(pem) => builder.with_root_certificates(roots(pem)?).with_no_client_auth(),
-        TlsTrust::Anything => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Credulous(provider)))
-            .with_no_client_auth(),
+        TlsTrust::Certificate(fingerprint) => with(builder, Judge { provider, only: Some(fingerprint.clone()) }),
+        TlsTrust::Anything => with(builder, Judge { provider, only: None }),
     })
+}
+
+fn with(builder: ConfigBuilder<ClientConfig, WantsVerifier>, judge: Judge) -> ClientConfig {
+    builder.dangerous().with_custom_certificate_verifier(Arc::new(judge)).with_no_client_auth()
 }
 
 fn roots(pem: &str) -> Result<RootCertStore, String> {
@@ -34,21 +37,29 @@ fn roots(pem: &str) -> Result<RootCertStore, String> {
     if store.is_empty() { Err("there is no trusted certificate".to_owned()) } else { Ok(store) }
 }
 
-/// Believes every certificate. Signatures are still checked, so that what is seen is what the
-/// server has the key of.
+/// Believes every certificate, or one by its SHA-256. Signatures are still checked, so that what is
+/// seen is what the server has the key of.
 #[derive(Debug)]
-struct Credulous(Arc<CryptoProvider>);
+struct Judge {
+    provider: Arc<CryptoProvider>,
+    only: Option<String>,
+}
 
-impl ServerCertVerifier for Credulous {
+impl ServerCertVerifier for Judge {
     fn verify_server_cert(
         &self,
-        _end_entity: &CertificateDer<'_>,
+        end_entity: &CertificateDer<'_>,
         _intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+        match &self.only {
+            Some(wanted) if sha256_hex(end_entity) != *wanted => {
+                Err(rustls::Error::General("it shows another certificate".to_owned()))
+            }
+            _ => Ok(ServerCertVerified::assertion()),
+        }
     }
 
     fn verify_tls12_signature(
@@ -57,7 +68,7 @@ impl ServerCertVerifier for Credulous {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -66,10 +77,10 @@ impl ServerCertVerifier for Credulous {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

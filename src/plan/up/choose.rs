@@ -14,18 +14,14 @@ use crate::stack::{self, Choice, Place, Stack, dirs};
 use crate::state::Made;
 
 pub(super) fn choose(situation: &Situation<'_>) -> Result<Choice> {
-    let certificate = &situation.local.certificate;
-    let certificate = match (&certificate.current, &certificate.due) {
-        (Some(current), None) => current.clone(),
-        _ => certificate.next.clone(),
-    };
+    let (certificate, tls) = (&situation.local.certificate, &situation.inputs.site.tls);
     let mut choice = Choice {
         subnet: subnet(situation)?,
         generation: situation.state.generation,
         odoos: places(situation)?,
         nginx_slot: Slot::A,
-        certificate,
-        certificate_trusted: situation.local.certificate.trusted,
+        certificate: certificate.first(tls).to_owned(),
+        certificate_trusted: certificate.first_is_trusted(tls),
         static_version: String::new(),
         ssh_client: String::new(),
     };

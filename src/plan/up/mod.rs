@@ -6,6 +6,7 @@
 //! - PostgreSQL's successor is created only after the old one was seen removed;
 //! - data volumes are created only while the site has no data yet.
 
+mod certificate;
 mod choose;
 mod database;
 mod external;
@@ -13,11 +14,12 @@ mod interruption;
 mod own_server;
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use choose::choose;
 
+use super::certificate::{CertificateFacts, is_local, reachable};
 use super::guard;
 use super::matching::drift;
 use super::{Action, Hidden, OdooConfFile, Plan, Trust};
@@ -26,7 +28,7 @@ use crate::name::{Fqdn, ImageRef, Port};
 use crate::observed::{Connected, Container, Labelled, Observed, RunState};
 use crate::pins::Pins;
 use crate::render::nginx_conf::nginx_conf;
-use crate::site::{Site, Tls};
+use crate::site::Site;
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::names::{self, Slot};
 use crate::stack::spec::{ContainerSpec, LABEL_CONFIG, Role, UsedNetwork, VolumeSpec};
@@ -51,19 +53,6 @@ pub struct LocalFacts {
     pub certificate: CertificateFacts,
     /// The fingerprint of this host's ssh client, when the site has a tunnel.
     pub ssh_client: Option<String>,
-}
-
-/// The certificate in use, as far as planning cares.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CertificateFacts {
-    /// The directory under `secrets/tls` that holds a usable pair.
-    pub current: Option<String>,
-    /// Why another one is needed.
-    pub due: Option<String>,
-    /// The directory for the next one, decided beforehand.
-    pub next: String,
-    /// Browsers believe the one that will serve without being told to.
-    pub trusted: bool,
 }
 
 /// Everything that the plan depends on.
@@ -159,6 +148,7 @@ impl<'a> Planner<'a> {
         self.retire_old(old_odoos, old_nginx);
         self.cron(replaced);
         self.finish();
+        self.ordered_certificate()?;
         let targets = choose::targets(self.situation, &self.stack);
         let observed = self.observed();
         interruption::foresee(&mut self.plan, &self.stack, observed, targets);
@@ -289,23 +279,6 @@ impl<'a> Planner<'a> {
         pinned(self.situation, spec)
     }
 
-    fn certificate(&mut self) {
-        let facts = &self.situation.local.certificate;
-        let cause = match (&facts.current, &facts.due) {
-            (Some(_), None) => return,
-            (_, Some(due)) => due.clone(),
-            (None, None) => "there is none yet".to_owned(),
-        };
-        let id = facts.next.clone();
-        let action = match &self.site().tls {
-            Tls::SelfSigned => Action::IssueCertificate { id, names: self.site().names().cloned().collect() },
-            Tls::Files { certificate, key } => {
-                Action::InstallCertificate { id, certificate: certificate.clone(), key: key.clone() }
-            }
-        };
-        self.plan.push(action, cause);
-    }
-
     fn odoo_confs(&mut self) {
         let files: Vec<_> = self
             .configured()
@@ -434,8 +407,9 @@ impl<'a> Planner<'a> {
         let old = old.filter(|old| !self.retired.contains(old));
         match fate {
             Fate::Keep if self.situation.state.nginx_loaded.as_deref() != Some(&fingerprint) => {
-                let reload = Action::ReloadNginx { container: spec.name, fingerprint };
+                let reload = Action::ReloadNginx { container: spec.name.clone(), fingerprint };
                 self.plan.push(reload, "its configuration changed");
+                self.shown_certificate(Some(spec.name));
             }
             Fate::Keep if self.situation.settled => {}
             Fate::Keep => self.await_nginx(spec.name, fingerprint, UNPROVEN, false),
@@ -444,6 +418,7 @@ impl<'a> Planner<'a> {
                 let old_serves = old.as_deref().is_some_and(|old| self.runs(old));
                 let cause = "it must answer before anything else happens";
                 self.await_nginx(spec.name, fingerprint, cause, old_serves);
+                self.shown_certificate(None);
             }
         }
         old
@@ -527,37 +502,23 @@ impl<'a> Planner<'a> {
         if self.plan.is_empty() {
             return;
         }
-        for probe in probes(self.site()) {
+        for probe in probes(self.site(), &self.stack.nginx_conf.certificate) {
             self.plan.push(probe, "success is what a browser sees");
         }
         let keep = self.configured().map(conf_name).collect();
-        let certificate = self.stack.nginx_conf.certificate.clone();
         let ssh_client = self.stack.ssh_client.clone();
-        let sweep = Action::Sweep { ssh_client, keep, certificate };
-        self.plan.push(sweep, "they belong to containers that are gone");
+        self.plan.push(Action::Sweep { ssh_client, keep }, "they belong to containers that are gone");
     }
 }
 
 /// The questions that every `up` ends with, also one that had nothing to do: each database's
 /// login page.
 #[must_use]
-pub fn probes(site: &Site) -> Vec<Action> {
+pub fn probes(site: &Site, certificate: &str) -> Vec<Action> {
     let address = SocketAddr::new(reachable(site.listen.address), site.listen.https.get());
-    let trust = match site.tls {
-        Tls::SelfSigned => Trust::LocalCa,
-        Tls::Files { .. } => Trust::Anything,
-    };
-    let probe = |host: Fqdn| Action::ProbeSite { address, host, trust, seconds: SOON };
+    let trust = if is_local(certificate) { Trust::LocalCa } else { Trust::Stored(certificate.to_owned()) };
+    let probe = |host: Fqdn| Action::ProbeSite { address, host, trust: trust.clone(), seconds: SOON };
     site.databases().into_iter().map(|database| probe(database.domain)).collect()
-}
-
-/// The address to ask when the site is published on `listen`.
-fn reachable(listen: IpAddr) -> IpAddr {
-    match listen {
-        IpAddr::V4(address) if address.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(address) if address.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
-        address => address,
-    }
 }
 
 fn retire(name: &str, grace: u32) -> Action {

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::name::{DbName, Fqdn, Port};
 use crate::site::release::Release;
-use crate::site::{Manager, Proxy};
+use crate::site::{Manager, Proxy, TlsProfile};
 use crate::stack::sizing::NginxSizes;
 use template::fill;
 
@@ -23,6 +23,8 @@ use template::fill;
 pub const CONFIG_MOUNT: &str = "/etc/autoodoo/nginx";
 /// Where the directory with one subdirectory a certificate is mounted.
 pub const TLS_MOUNT: &str = "/etc/autoodoo/tls";
+/// Where the answers to a CA's questions lie (RFC 8555, section 8.3).
+pub const CHALLENGE_MOUNT: &str = "/etc/autoodoo/nginx/challenge";
 /// Where nginx keeps what it caches, and bodies that are on their way. On a disk, never in memory:
 /// an upload of 1 GB lies here whole.
 pub const CACHE_MOUNT: &str = "/var/cache/nginx";
@@ -39,6 +41,7 @@ pub struct NginxConf {
     pub https: Port,
     /// The certificate's directory under [`TLS_MOUNT`].
     pub certificate: String,
+    pub tls_profile: TlsProfile,
     /// The address that connections have which the engine passes on by a process of its own.
     pub gateway: Ipv4Addr,
     /// Says which static files Odoo has: the image's digest and the addons' fingerprint. One word.
@@ -108,6 +111,22 @@ pub fn nginx_conf(conf: &NginxConf) -> String {
 #[must_use]
 pub fn asks(text: &str, address: Ipv4Addr) -> bool {
     text.contains(&format!("{};", server::asked(address)))
+}
+
+/// The certificate's directory in a text of ours.
+#[must_use]
+pub fn certificate_in(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once(&format!("ssl_certificate {TLS_MOUNT}/"))?;
+    rest.split_once('/').map(|(id, _)| id)
+}
+
+/// The same text with another certificate.
+#[must_use]
+pub fn with_certificate(text: &str, id: &str) -> String {
+    match certificate_in(text) {
+        Some(present) => text.replace(&format!("{TLS_MOUNT}/{present}/"), &format!("{TLS_MOUNT}/{id}/")),
+        None => text.to_owned(),
+    }
 }
 
 /// The static version in a text of ours.

@@ -4,8 +4,9 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 use super::template::fill;
-use super::{Host, NginxConf, TLS_MOUNT, access, answers, assets};
+use super::{CHALLENGE_MOUNT, Host, NginxConf, TLS_MOUNT, access, answers, assets};
 use crate::name::{Fqdn, Port};
+use crate::site::TlsProfile;
 use crate::render::odoo_conf::{EVENTED_PORT, HTTP_PORT};
 
 /// Which Odoo and which database a name leads to.
@@ -76,6 +77,11 @@ pub(super) fn plain_http(conf: &NginxConf) -> String {
     server {{
         listen 80;
         server_name {names};
+        # A CA sees here that the name is ours.
+        location ^~ /.well-known/acme-challenge/ {{
+            alias {CHALLENGE_MOUNT}/;
+            default_type text/plain;
+        }}
         location / {{
             return 301 https://$host{port}$request_uri;
         }}
@@ -88,6 +94,7 @@ pub(super) fn https(conf: &NginxConf) -> String {
     fill(
         include_str!("text/https.conf"),
         &[
+            ("tls", tls(conf.tls_profile)),
             ("names", &names(conf)),
             ("certificate", &format!("{TLS_MOUNT}/{}", conf.certificate)),
             ("refusal", &access::refusal(conf)),
@@ -99,6 +106,14 @@ pub(super) fn https(conf: &NginxConf) -> String {
             ("answer_locations", &answers::locations(conf)),
         ],
     )
+}
+
+/// As Mozilla's "Server Side TLS" has them.
+fn tls(profile: TlsProfile) -> &'static str {
+    match profile {
+        TlsProfile::Intermediate => include_str!("text/tls_intermediate.conf"),
+        TlsProfile::Modern => include_str!("text/tls_modern.conf"),
+    }
 }
 
 /// Headers of every question to Odoo. A location that sets one of its own must repeat them, as with

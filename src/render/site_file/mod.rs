@@ -1,12 +1,13 @@
 //! `autoodoo.yaml` with a comment at every key, so that the file is its own manual.
 
 mod further;
+mod tls;
 
 use std::borrow::Cow;
 use std::path::Path;
 
 use crate::site::value::{Memory, version_in_tag};
-use crate::site::{Listen, Nginx, Odoo, Postgres, Site, Tls};
+use crate::site::{Listen, Nginx, Odoo, Postgres, Site};
 
 /// The whole file. Reading it back gives the same site: every default is written out.
 #[must_use]
@@ -22,7 +23,7 @@ pub fn site_file(site: &Site) -> String {
         further::manager(&site.manager),
         further::proxy(site.proxy.as_ref()),
         listen(&site.listen),
-        tls(&site.tls),
+        tls::tls(&site.tls, site.tls_profile),
     ]
     .join("\n")
 }
@@ -145,26 +146,6 @@ listen:
     )
 }
 
-fn tls(tls: &Tls) -> String {
-    let settings = match tls {
-        Tls::SelfSigned => {
-            "  mode: self-signed\n  # certificate: certs/odoo.pem\n  # key: certs/odoo.key\n".to_owned()
-        }
-        Tls::Files { certificate, key } => format!(
-            "  mode: files\n  certificate: {}\n  key: {}\n",
-            scalar(&text(certificate)),
-            scalar(&text(key))
-        ),
-    };
-    format!(
-        "\
-tls:
-  # `self-signed`: by a certificate authority of this site's own, which browsers must be told of.
-  # `files`: the certificate with its chain, and its key, in PEM. Relative paths start here, at this directory.
-{settings}"
-    )
-}
-
 /// A site's paths were text before; nothing is lost.
 fn text(path: &Path) -> Cow<'_, str> {
     path.to_string_lossy()
@@ -234,6 +215,13 @@ mod tests {
                 "tls: { mode: files, certificate: '/a b/#c: \"d\".pem', key: 'C:\\k' }",
                 "tls: { mode: files, certificate: '- x', key: '~' }",
                 "tls: { mode: files, certificate: 'é.pem', key: 'key:' }",
+                "tls: { mode: files, profile: modern }",
+                "tls: { mode: acme }",
+                "tls: { mode: acme, acme: { email: a@b.example, directory: 'https://ca.example:14000/dir', ca: ca.pem, \
+                 agree_tos: true, profile: shortlived, key_type: rsa3072, eab_kid: 'kid: #1', \
+                 resolvers: ['127.0.0.1:5353', '[::1]:53'] } }",
+                "tls: { mode: acme, acme: { directory: letsencrypt-staging, challenge: dns-01, dns_hook: ./hook, \
+                 names: ['*.example.com', example.com] } }",
                 "limits: { cpus: 2, memory: 1536M }\nnginx: { upload_limit: 2G, hsts_subdomains: true }",
                 "databases:\n- { name: shop, domain: shop.example.com }\n\
                  - { name: '19', domain: b.example.com, aliases: [c.example.com, d.example.com] }",

@@ -2,6 +2,7 @@
 
 mod databases;
 mod services;
+mod tls;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,9 +12,9 @@ use crate::name::{Country, DbName, Fqdn, ImageRef, Invalid, Language, Port, Site
 use crate::site::draft::{Conflict, Draft, Field, Given, nginx_image, odoo_image, postgres_image};
 use crate::site::release::Release;
 use crate::site::value::{
-    Address, FilePath, Flag, PostgresMajor, TlsMode, UploadLimit, Users, version_in_tag,
+    Address, Flag, PostgresMajor, UploadLimit, Users, version_in_tag,
 };
-use crate::site::{Limits, Listen, Nginx, Odoo, Postgres, Site, Tls, locale};
+use crate::site::{Database, Limits, Listen, Nginx, Odoo, Postgres, Site, TlsProfile, locale};
 
 /// The rules at work. Each returns `None` when its value cannot be known; it has then noted a
 /// conflict, unless something it depends on was [`Given::Unknown`].
@@ -42,9 +43,16 @@ impl Rules {
         let country = self.country(draft.country);
         let postgres = self.postgres(draft.postgres_image, &draft.postgres_major, release);
         let listen = self.listen(draft.address, draft.http, draft.https);
-        let tls = self.tls(&draft.tls_mode, draft.tls_certificate, draft.tls_key);
-        let names = domain.iter().chain(aliases.iter().flatten()).cloned();
-        let further = self.further(&draft.further, database.as_ref(), names);
+        let names: Vec<Fqdn> = domain.iter().chain(aliases.iter().flatten()).cloned().collect();
+        let further = self.further(&draft.further, database.as_ref(), names.iter().cloned());
+        let every_name = further.iter().flatten().flat_map(Database::names).chain(&names);
+        let tls = self.tls(
+            &draft.tls_mode,
+            draft.tls_certificate,
+            draft.tls_key,
+            draft.acme,
+            &every_name.collect::<Vec<_>>(),
+        );
         let options = self.options(draft.options);
         let smtp = self.smtp(draft.smtp);
         let external = self.external(draft.external);
@@ -83,6 +91,7 @@ impl Rules {
             proxy: proxy?,
             listen: listen?,
             tls: tls?,
+            tls_profile: draft.tls_profile.or(|| Some(TlsProfile::Intermediate))?,
         })
     }
 
@@ -202,40 +211,5 @@ impl Rules {
         }
         let address = address.or(|| Some(Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))?;
         Some(Listen { address: address.0, http: http?, https: https? })
-    }
-
-    fn tls(
-        &mut self,
-        mode: &Given<TlsMode>,
-        certificate: Given<FilePath>,
-        key: Given<FilePath>,
-    ) -> Option<Tls> {
-        match mode.clone().or(|| Some(TlsMode::SelfSigned))? {
-            TlsMode::Acme => self.conflict(
-                Field::TlsMode,
-                "certificates by ACME (Let's Encrypt) come with a later version of autoodoo; use `self-signed` \
-                 or `files` until then",
-            ),
-            TlsMode::SelfSigned => {
-                self.unused(&certificate, Field::TlsCertificate);
-                self.unused(&key, Field::TlsKey);
-                Some(Tls::SelfSigned)
-            }
-            TlsMode::Files => {
-                let certificate = self.for_files(certificate, Field::TlsCertificate);
-                let key = self.for_files(key, Field::TlsKey);
-                Some(Tls::Files { certificate: certificate?.into_path(), key: key?.into_path() })
-            }
-        }
-    }
-
-    fn unused(&mut self, path: &Given<FilePath>, field: Field) {
-        if path.value().is_some() {
-            self.conflict::<()>(field, "used only with the TLS mode `files`");
-        }
-    }
-
-    fn for_files(&mut self, path: Given<FilePath>, field: Field) -> Option<FilePath> {
-        path.or(|| self.conflict(field, "required by the TLS mode `files`"))
     }
 }

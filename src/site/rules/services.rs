@@ -18,7 +18,7 @@ pub(super) fn optional<T>(given: Given<T>) -> Optional<T> {
     }
 }
 
-fn all<T>(given: Vec<Given<T>>) -> Option<Vec<T>> {
+pub(super) fn all<T>(given: Vec<Given<T>>) -> Option<Vec<T>> {
     given.into_iter().map(|value| value.or(|| None)).collect()
 }
 

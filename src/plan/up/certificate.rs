@@ -1,0 +1,77 @@
+//! The part of the plan that keeps the certificate.
+
+use super::{Planner, choose};
+use crate::plan::Action;
+use crate::plan::certificate::{self, Next, Served, back_to, obtain, switch};
+use crate::render::nginx_conf::nginx_conf;
+use crate::failure::Result;
+use crate::site::Tls;
+use crate::stack;
+
+impl Planner<'_> {
+    /// Stores the pair with which nginx will serve first.
+    pub(super) fn certificate(&mut self) {
+        let facts = &self.situation.local.certificate;
+        if !matches!(self.site().tls, Tls::Acme(_)) {
+            if let Some((action, cause)) = obtain(self.site(), facts) {
+                self.plan.push(action, cause);
+            }
+        } else if facts.current.is_none() {
+            let id = facts.placeholder.clone();
+            let issue = Action::IssueCertificate { id, names: self.site().names().cloned().collect() };
+            self.plan.push(issue, "it serves until the CA has certified the names");
+        }
+    }
+
+    /// Asks for a pair that nginx did not serve before. `reloaded` is the nginx that served another
+    /// until now, and can go back to it.
+    pub(super) fn shown_certificate(&mut self, reloaded: Option<String>) {
+        let id = self.stack.nginx_conf.certificate.clone();
+        if self.situation.state.certificate.as_deref() == Some(&id) {
+            return;
+        }
+        let text = self.situation.local.nginx_live.as_deref().filter(|text| *text != self.nginx_text);
+        let undo = match (reloaded, text) {
+            (Some(nginx), Some(text)) => {
+                let mut undo = back_to(&self.served(nginx, text));
+                undo.extend(self.without_new_odoos());
+                undo
+            }
+            _ => Vec::new(),
+        };
+        certificate::verify(&mut self.plan, self.situation.inputs.site, &id, undo);
+        self.plan.push(Action::UseCertificate { id }, "it is the one that is served");
+    }
+
+    fn served<'s>(&'s self, nginx: String, text: &'s str) -> Served<'s> {
+        let test = self.with_pinned_image(&self.stack.nginx_test);
+        Served { site: self.situation.inputs.site, nginx, text, test }
+    }
+
+    /// Last of all, since the CA may take its time or refuse: the site serves already.
+    pub(super) fn ordered_certificate(&mut self) -> Result<()> {
+        let facts = &self.situation.local.certificate;
+        if let (Tls::Acme(_), Some(next)) = (&self.site().tls, &facts.next) {
+            if let Some((action, cause)) = obtain(self.site(), facts) {
+                self.plan.push(action, cause);
+            }
+            let text = self.text_with(next)?;
+            let mut plan = std::mem::take(&mut self.plan);
+            let nginx = self.stack.nginx.name.clone();
+            switch(&mut plan, &self.served(nginx, &self.nginx_text), text, next);
+            self.plan = plan;
+        }
+        if !self.plan.is_empty() {
+            certificate::sweep(&mut self.plan, facts);
+        }
+        Ok(())
+    }
+
+    /// nginx.conf as it is once the ordered pair serves.
+    fn text_with(&self, next: &Next) -> Result<String> {
+        let mut choice = choose(self.situation)?;
+        choice.certificate.clone_from(&next.id);
+        choice.certificate_trusted = self.situation.local.certificate.trusted;
+        Ok(nginx_conf(&stack::stack(&self.situation.inputs, &choice).nginx_conf))
+    }
+}
