@@ -4,6 +4,7 @@
 pub mod down;
 pub mod guard;
 pub mod matching;
+pub mod renewal;
 pub mod server;
 pub mod up;
 

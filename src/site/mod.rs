@@ -3,6 +3,7 @@
 pub mod decode;
 pub mod draft;
 pub mod fault;
+pub mod key_kind;
 pub mod locale;
 pub mod option;
 pub mod parse;
