@@ -4,6 +4,7 @@ pub mod acme;
 pub mod decode;
 pub mod draft;
 pub mod fault;
+pub mod key_kind;
 pub mod locale;
 pub mod option;
 pub mod parse;

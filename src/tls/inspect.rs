@@ -1,5 +1,6 @@
 //! What a certificate says, and whether it serves its purpose.
 
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -7,7 +8,10 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error as TlsError, InconsistentKeys};
 use rustls_pki_types::pem::{Error as PemError, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::der_parser::{Oid, oid};
+use x509_parser::oid_registry;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::digest::sha256_hex;
 use crate::failure::{Context, Failure, Result};
@@ -29,12 +33,43 @@ pub struct CertificateFacts {
     pub not_after: Timestamp,
     /// SHA-256 of the whole certificate, 64 hexadecimal digits.
     pub fingerprint: String,
+    /// The subject's public key.
+    pub key: PublicKey,
+    /// As the CA numbered it, in lowercase hexadecimal digits.
+    pub serial: String,
+    /// Where revocation is asked (RFC 6960), if anywhere: stapling needs it.
+    pub ocsp_responder: Option<String>,
+    /// Browsers insist on a stapled OCSP answer (TLS feature, RFC 7633).
+    pub must_staple: bool,
+    /// Where the issuer's certificate can be had.
+    pub issuer_url: Option<String>,
     /// It may sign others.
     pub is_ca: bool,
     /// It names itself as its issuer.
     pub self_signed: bool,
     subject_key: Option<Vec<u8>>,
     authority_key: Option<Vec<u8>>,
+}
+
+/// What kind of key a certificate is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PublicKey {
+    /// The name of the curve, such as `P-256`.
+    Ec(&'static str),
+    /// The length of the modulus in bits.
+    Rsa(usize),
+    /// Anything else; its name or object identifier.
+    Other(String),
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PublicKey::Ec(curve) => write!(f, "EC {curve}"),
+            PublicKey::Rsa(bits) => write!(f, "RSA {bits} bits"),
+            PublicKey::Other(name) => f.write_str(name),
+        }
+    }
 }
 
 impl CertificateFacts {
@@ -192,6 +227,11 @@ fn facts(der: &CertificateDer<'_>) -> Result<CertificateFacts> {
         not_before: moment(validity.not_before.timestamp())?,
         not_after: moment(validity.not_after.timestamp())?,
         fingerprint: sha256_hex(der),
+        key: public_key(&certificate),
+        serial: certificate.raw_serial_as_string().replace(':', ""),
+        ocsp_responder: access(&certificate, &oid_registry::OID_PKIX_ACCESS_DESCRIPTOR_OCSP),
+        must_staple: must_staple(&certificate),
+        issuer_url: access(&certificate, &oid_registry::OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS),
         is_ca: certificate.is_ca(),
         self_signed: subject == issuer,
         subject_key: key_identifier(&certificate, |extension| match extension {
@@ -214,6 +254,58 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
         _ => None,
     });
     names.collect()
+}
+
+fn public_key(certificate: &X509Certificate<'_>) -> PublicKey {
+    let info = certificate.public_key();
+    let other = || PublicKey::Other(format!("key of type {}", info.algorithm.algorithm));
+    if info.algorithm.algorithm == oid_registry::OID_SIG_ED25519 {
+        return PublicKey::Other("Ed25519".to_owned());
+    }
+    match info.parsed() {
+        Ok(x509_parser::public_key::PublicKey::RSA(key)) => PublicKey::Rsa(bits(key.modulus)),
+        Ok(x509_parser::public_key::PublicKey::EC(_)) => curve(info).map_or_else(other, PublicKey::Ec),
+        _ => other(),
+    }
+}
+
+/// The length of a number in bits, without leading zeros.
+fn bits(number: &[u8]) -> usize {
+    match number.iter().position(|byte| *byte != 0) {
+        Some(at) => (number.len() - at) * 8 - number[at].leading_zeros() as usize,
+        None => 0,
+    }
+}
+
+fn curve(info: &SubjectPublicKeyInfo<'_>) -> Option<&'static str> {
+    let curve = info.algorithm.parameters.as_ref()?.as_oid().ok()?;
+    let known = [
+        (oid_registry::OID_EC_P256, "P-256"),
+        (oid_registry::OID_NIST_EC_P384, "P-384"),
+        (oid_registry::OID_NIST_EC_P521, "P-521"),
+    ];
+    known.into_iter().find(|(oid, _)| *oid == curve).map(|(_, name)| name)
+}
+
+/// The first address that the certificate tells for `method` (RFC 5280, section 4.2.2.1).
+fn access(certificate: &X509Certificate<'_>, method: &Oid<'_>) -> Option<String> {
+    certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityInfoAccess(access) => {
+            access.accessdescs.iter().find_map(|told| match &told.access_location {
+                GeneralName::URI(uri) if told.access_method == *method => Some((*uri).to_owned()),
+                _ => None,
+            })
+        }
+        _ => None,
+    })
+}
+
+/// RFC 7633, section 4.1: a sequence of numbers, of which 5 is `status_request`.
+fn must_staple(certificate: &X509Certificate<'_>) -> bool {
+    const TLS_FEATURE: Oid<'_> = oid!(1.3.6.1.5.5.7.1.24);
+    const STATUS_REQUEST: [u8; 3] = [2, 1, 5];
+    let feature = certificate.extensions().iter().find(|extension| extension.oid == TLS_FEATURE);
+    feature.is_some_and(|feature| feature.value.windows(3).any(|number| number == STATUS_REQUEST))
 }
 
 fn key_identifier(

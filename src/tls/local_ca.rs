@@ -3,13 +3,15 @@
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    KeyPair, KeyUsagePurpose, SanType,
 };
 
 use super::inspect::inspect;
+use super::keys::new_key;
 use crate::failure::{Context, Failure, Result};
 use crate::name::Fqdn;
 use crate::secret::Secret;
+use crate::site::key_kind::KeyKind;
 
 const CA_DAYS: i64 = 3650;
 /// Apple's and Chrome's limit for publicly trusted ones is 398; some clients hold private CAs to it.
@@ -37,7 +39,7 @@ pub struct Leaf {
 
 /// A new CA (P-256, ten years) that may sign server certificates and no further CA.
 pub fn new_ca(common_name: &str, now: Timestamp) -> Result<CaPair> {
-    let key = new_key()?;
+    let key = new_pair()?;
     let mut params = CertificateParams::default();
     params.distinguished_name = named(common_name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -66,7 +68,7 @@ pub fn issue(ca: &CaPair, names: &[Fqdn], now: Timestamp) -> Result<Leaf> {
     let end = days_from(begin, LEAF_DAYS)?.min(authority.not_after);
     let mut params = server_params(names)?;
     lasting(&mut params, begin, end);
-    let key = new_key()?;
+    let key = new_pair()?;
     let certificate = params.signed_by(&key, &issuer).context("cannot sign the certificate")?;
     Ok(Leaf { chain_pem: certificate.pem(), key_pem: Secret::new(key.serialize_pem()) })
 }
@@ -88,8 +90,8 @@ fn server_params(names: &[Fqdn]) -> Result<CertificateParams> {
     Ok(params)
 }
 
-fn new_key() -> Result<KeyPair> {
-    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("cannot make a key")
+fn new_pair() -> Result<KeyPair> {
+    KeyPair::from_pem(new_key(KeyKind::P256)?.expose()).context("cannot make a key")
 }
 
 fn named(common_name: &str) -> DistinguishedName {
