@@ -1,5 +1,6 @@
 //! One file a verb: load, observe, plan, confirm, apply.
 
+pub mod certificate;
 pub mod down;
 pub mod export;
 mod external;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::{try_join, try_join_all, try_join3};
 
+use super::certificate::Asker;
 use super::{Adapters, Context};
 use crate::engine::Engine;
 use crate::failure::{Failure, Result};
@@ -16,17 +17,11 @@ use crate::name::ImageRef;
 use crate::observed::{Labelled, Observed};
 use crate::pins::Pins;
 use crate::plan::guard;
-use crate::plan::up::{CertificateFacts, LocalFacts};
-use crate::secret::Secret;
-
-use crate::site::{Site, Tls, parse};
-use crate::stack::fingerprint::text_fingerprint;
+use crate::plan::up::LocalFacts;
+use crate::site::{Site, parse};
 use crate::stack::spec::Owner;
 use crate::stack::{dirs, files as paths};
 use crate::state::State;
-use crate::tls;
-use crate::tls::inspect::{check_pair, inspect, leaf_due, problems};
-use crate::tls::trust::is_publicly_trusted;
 
 /// A site directory that was read and found valid.
 pub struct Loaded {
@@ -128,14 +123,14 @@ impl Loaded {
     }
 
     /// What the site directory holds, as far as plans care.
-    pub fn local_facts<A: Adapters>(&self, context: &Context<'_, A>) -> Result<LocalFacts> {
+    pub fn local_facts<A: Adapters>(&self, context: &Context<'_, A>, asker: Asker) -> Result<LocalFacts> {
         let root = self.dir.root();
         Ok(LocalFacts {
             pg_hba: files::read_text_optional(&root.join(paths::PG_HBA))?,
             postgresql_conf: files::read_text_optional(&root.join(paths::POSTGRESQL_CONF))?,
             nginx_live: files::read_text_optional(&root.join(paths::NGINX_LIVE))?,
             odoo_confs: files::subdirectories_with(&root.join(dirs::ODOO), "odoo.conf")?,
-            certificate: self.certificate_facts(context)?,
+            certificate: self.certificate_facts(context, asker)?,
             ssh_client: self.ssh_client(context)?,
         })
     }
@@ -146,90 +141,5 @@ impl Loaded {
             return Ok(None);
         }
         context.adapters.ssh().client().map(|client| Some(client.fingerprint))
-    }
-
-    fn certificate_facts<A: Adapters>(&self, context: &Context<'_, A>) -> Result<CertificateFacts> {
-        match &self.site.tls {
-            Tls::SelfSigned => self.own_certificate(context),
-            Tls::Files { certificate, key } => {
-                let chain = files::read_text(&self.dir.root().join(certificate))?;
-                let key = Secret::new(files::read_text(&self.dir.root().join(key))?);
-                self.users_certificate(context, &chain, &key)
-            }
-        }
-    }
-
-    /// The next directory is named by date and chance, both decided here and not while applying.
-    fn own_certificate<A: Adapters>(&self, context: &Context<'_, A>) -> Result<CertificateFacts> {
-        let now = context.adapters.clock().now();
-        let mut chance = [0; 3];
-        context.adapters.random().bytes(&mut chance);
-        let [a, b, c] = chance;
-        let next = format!("local-{}-{a:02x}{b:02x}{c:02x}", now.strftime("%Y%m%d"));
-        let Some((current, chain)) = self.stored_certificate()? else {
-            return Ok(CertificateFacts { next, ..CertificateFacts::default() });
-        };
-        let names: Vec<_> = self.site.names().cloned().collect();
-        let leaf = inspect(&chain)?;
-        let due = if !current.starts_with("local-") {
-            Some("the site file asks for one from the local CA".to_owned())
-        } else if !self.is_from_local_ca(&leaf)? {
-            Some("the site's local CA did not sign the present one".to_owned())
-        } else {
-            leaf_due(&leaf, &names, now)
-        };
-        Ok(CertificateFacts { current: Some(current), due, next, trusted: false })
-    }
-
-    fn is_from_local_ca(&self, leaf: &tls::inspect::CertificateFacts) -> Result<bool> {
-        match files::read_text_optional(&self.dir.ca_certificate())? {
-            Some(ca) => Ok(leaf.is_from(&inspect(&ca)?)),
-            None => Ok(false),
-        }
-    }
-
-    /// The certificate in use and its text; `None` when its files are not complete.
-    fn stored_certificate(&self) -> Result<Option<(String, String)>> {
-        let Some(id) = &self.state.certificate else { return Ok(None) };
-        let directory = self.dir.root().join(dirs::TLS).join(id);
-        let chain = files::read_text_optional(&directory.join("fullchain.pem"))?;
-        let key = files::read_text_optional(&directory.join("privkey.pem"))?;
-        Ok(chain.zip(key).map(|(chain, _)| (id.clone(), chain)))
-    }
-
-    /// Refuses files that a browser would refuse, before anything is changed.
-    fn users_certificate<A: Adapters>(
-        &self,
-        context: &Context<'_, A>,
-        chain: &str,
-        key: &Secret,
-    ) -> Result<CertificateFacts> {
-        let next = format!("files-{}", text_fingerprint(&format!("{chain}{}", key.expose())));
-        let current = self.stored_certificate()?.map(|(id, _)| id);
-        let names: Vec<_> = self.site.names().cloned().collect();
-        let now = context.adapters.clock().now();
-        let trusted = is_publicly_trusted(chain, &names, now)?;
-        let facts = inspect(chain)?;
-        if let Some(name) = names.iter().find(|name| !facts.covers(name)) {
-            return Err(Failure::usage(format!("the certificate is not for `{name}`")).hint(
-                "give a certificate for all names of the site under `tls:`, or use `mode: self-signed`",
-            ));
-        }
-        if current.as_ref() == Some(&next) {
-            // It was found good when it was installed; that it has ended since must not keep the
-            // site down.
-            return Ok(CertificateFacts { current, due: None, next, trusted });
-        }
-        check_pair(chain, key)?;
-        let faults = problems(&inspect(chain)?, &names, now);
-        if !faults.is_empty() {
-            return Err(Failure::usage(format!(
-                "the certificate does not fit this site: {}",
-                faults.join("; ")
-            ))
-            .hint("give a certificate for all names of the site under `tls:`, or use `mode: self-signed`"));
-        }
-        let due = Some("the certificate files are new".to_owned());
-        Ok(CertificateFacts { current, due, next, trusted })
     }
 }

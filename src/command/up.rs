@@ -1,5 +1,6 @@
 //! `up`: bring the site to what its file says.
 
+use super::certificate::Asker;
 use super::site::{Loaded, load, load_locked};
 use super::sizing::Chosen;
 use super::{Adapters, Context, run};
@@ -36,7 +37,8 @@ pub async fn converge<A: Adapters>(
     let plan = plan(context, loaded, engine, wait_seconds).await?;
     if plan.is_empty() {
         // Nothing to change is not yet a site that answers.
-        for probe in up::probes(&loaded.site) {
+        let certificate = loaded.state.certificate.clone().unwrap_or_default();
+        for probe in up::probes(&loaded.site, &certificate) {
             run::check(context, loaded, engine, &probe).await?;
         }
         return Ok(());
@@ -52,7 +54,7 @@ pub async fn plan<A: Adapters>(
     wait_seconds: u32,
 ) -> Result<Plan> {
     let observed = loaded.observe(engine).await?;
-    let mut plan = with_situation(context, loaded, &observed, wait_seconds, up::up)?;
+    let mut plan = with_situation(context, loaded, &observed, wait_seconds, Asker::Up, up::up)?;
     plan.remarks.extend(Chosen::of(context, loaded, observed.engine.kind).warnings());
     Ok(plan)
 }
@@ -63,9 +65,10 @@ pub fn with_situation<A: Adapters, T>(
     loaded: &Loaded,
     observed: &Observed,
     wait_seconds: u32,
+    asker: Asker,
     f: impl FnOnce(&Situation<'_>) -> Result<T>,
 ) -> Result<T> {
-    let local = loaded.local_facts(context)?;
+    let local = loaded.local_facts(context, asker)?;
     let sizing = Chosen::of(context, loaded, observed.engine.kind).sizing;
     let port_holders = port_holders(context, loaded, observed)?;
     let secrets = loaded.secrets.of_odoo();

@@ -8,6 +8,7 @@ use super::random::Random;
 use super::secrets::Secrets;
 use crate::failure::{Context, Result};
 use crate::pins::Pins;
+use crate::plan::renewal::Attempts;
 use crate::state::State;
 
 /// A site directory, by its absolute path. It need not exist yet.
@@ -110,6 +111,26 @@ impl SiteDir {
     pub fn save_state(&self, state: &State) -> Result<()> {
         files::ensure_dir(&self.state_dir(), 0o700)?;
         files::write_atomic(&self.state_file(), state.to_json().as_bytes(), 0o600)
+    }
+
+    /// What is remembered about the renewal of the certificate; nothing when there is no such file.
+    pub fn renewal(&self) -> Result<Attempts> {
+        let path = self.renewal_file();
+        match files::read_optional(&path)? {
+            None => Ok(Attempts::default()),
+            Some(bytes) => {
+                serde_json::from_slice(&bytes).context(format!("cannot understand {}", path.display()))
+            }
+        }
+    }
+
+    pub fn save_renewal(&self, attempts: &Attempts) -> Result<()> {
+        let text = serde_json::to_vec_pretty(attempts).context("cannot write down the renewal")?;
+        files::write_atomic(&self.renewal_file(), &text, 0o600)
+    }
+
+    fn renewal_file(&self) -> PathBuf {
+        self.state_dir().join("renewal.json")
     }
 
     /// What autoodoo.lock pins; nothing when there is no such file.

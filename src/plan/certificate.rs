@@ -30,6 +30,8 @@ pub struct CertificateFacts {
     pub next: Option<Next>,
     /// The local CA's, for a site that waits for its first certificate by ACME.
     pub placeholder: String,
+    /// Why a needed one cannot be ordered yet.
+    pub waits: Option<String>,
     /// Browsers believe the one that will serve without being told to.
     pub trusted: bool,
 }

@@ -51,6 +51,7 @@ impl Planner<'_> {
     /// Last of all, since the CA may take its time or refuse: the site serves already.
     pub(super) fn ordered_certificate(&mut self) -> Result<()> {
         let facts = &self.situation.local.certificate;
+        self.plan.remarks.extend(facts.waits.clone());
         if let (Tls::Acme(_), Some(next)) = (&self.site().tls, &facts.next) {
             if let Some((action, cause)) = obtain(self.site(), facts) {
                 self.plan.push(action, cause);

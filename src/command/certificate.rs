@@ -1,0 +1,266 @@
+//! Which certificate serves, and which one should: what planning is told about it.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::site::Loaded;
+use super::{Adapters, Context};
+use crate::failure::{Failure, Result};
+use crate::host::files;
+use crate::name::Fqdn;
+use crate::plan::certificate::{CertificateFacts, Next, is_local};
+use crate::plan::renewal::{Attempts, Decision, Lifetime, decide};
+use crate::secret::Secret;
+use crate::site::acme::Acme;
+use crate::site::{IMPORTED_CERTIFICATE, Tls};
+use crate::stack::dirs;
+use crate::stack::fingerprint::text_fingerprint;
+use crate::tls::inspect::{self, check_pair, inspect, leaf_due, problems};
+use crate::tls::trust::is_publicly_trusted;
+
+/// Who asks for another certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// A person who brings the site to what its file says.
+    Up,
+    /// A person who wants a new one, whatever the present one is.
+    Issue,
+    /// A schedule, which comes again: after a failure it waits.
+    Schedule,
+}
+
+/// A stored pair.
+#[derive(Debug)]
+pub struct Stored {
+    pub id: String,
+    pub chain: String,
+    pub facts: inspect::CertificateFacts,
+}
+
+impl Stored {
+    #[must_use]
+    pub fn lifetime(&self) -> Lifetime {
+        Lifetime { not_before: self.facts.not_before, not_after: self.facts.not_after }
+    }
+}
+
+impl Loaded {
+    pub fn certificate_facts<A: Adapters>(
+        &self,
+        context: &Context<'_, A>,
+        asker: Asker,
+    ) -> Result<CertificateFacts> {
+        let mut facts = match &self.site.tls {
+            Tls::SelfSigned => self.own_certificate(context),
+            Tls::Files { certificate, key } => {
+                let chain = self.owners_file(&certificate.display().to_string())?;
+                let key = Secret::new(self.owners_file(&key.display().to_string())?);
+                self.users_certificate(context, &chain, &key)
+            }
+            Tls::Acme(acme) => self.ordered_certificate(context, acme, asker),
+        }?;
+        if let (Asker::Issue, Tls::SelfSigned, None) = (asker, &self.site.tls, &facts.next) {
+            facts.next = Some(Next { id: new_id(context, "local"), why: "it was asked for".to_owned(), stored: false });
+        }
+        Ok(facts)
+    }
+
+    fn owners_file(&self, path: &str) -> Result<String> {
+        let file = self.dir.root().join(path);
+        match files::read_text_optional(&file)? {
+            Some(text) => Ok(text),
+            None if self.site.tls.is_imported() => {
+                Err(Failure::usage("there is no certificate yet: `tls:` in autoodoo.yaml names no files")
+                    .hint("`autoodoo cert import CERTIFICATE KEY` brings one in"))
+            }
+            None => files::read_text(&file),
+        }
+    }
+
+    /// The next directory is named by date and chance, both decided here and not while applying.
+    fn own_certificate<A: Adapters>(&self, context: &Context<'_, A>) -> Result<CertificateFacts> {
+        let now = context.adapters.clock().now();
+        let next = |why: String| Some(Next { id: new_id(context, "local"), why, stored: false });
+        let Some(current) = self.certificate_in_use()? else {
+            return Ok(CertificateFacts { next: next("there is none yet".to_owned()), ..CertificateFacts::default() });
+        };
+        let names: Vec<_> = self.site.names().cloned().collect();
+        let due = if !is_local(&current.id) {
+            Some("the site file asks for one from the local CA".to_owned())
+        } else if !self.is_from_local_ca(&current.facts)? {
+            Some("the site's local CA did not sign the present one".to_owned())
+        } else {
+            leaf_due(&current.facts, &names, now)
+        };
+        Ok(CertificateFacts { current: Some(current.id), next: due.and_then(next), ..CertificateFacts::default() })
+    }
+
+    fn is_from_local_ca(&self, leaf: &inspect::CertificateFacts) -> Result<bool> {
+        match files::read_text_optional(&self.dir.ca_certificate())? {
+            Some(ca) => Ok(leaf.is_from(&inspect(&ca)?)),
+            None => Ok(false),
+        }
+    }
+
+    /// The pair in use; `None` when its files are not complete.
+    pub fn certificate_in_use(&self) -> Result<Option<Stored>> {
+        self.state.certificate.as_ref().map_or(Ok(None), |id| self.stored_certificate(id))
+    }
+
+    /// The pair in this directory; `None` when its files are not complete.
+    fn stored_certificate(&self, id: &str) -> Result<Option<Stored>> {
+        let directory = self.dir.root().join(dirs::TLS).join(id);
+        let chain = files::read_text_optional(&directory.join("fullchain.pem"))?;
+        let key = files::mode_of(&directory.join("privkey.pem"))?;
+        let (Some(chain), Some(_)) = (chain, key) else { return Ok(None) };
+        let facts = inspect(&chain)?;
+        Ok(Some(Stored { id: id.to_owned(), chain, facts }))
+    }
+
+    /// Refuses files that a browser would refuse, before anything is changed.
+    fn users_certificate<A: Adapters>(
+        &self,
+        context: &Context<'_, A>,
+        chain: &str,
+        key: &Secret,
+    ) -> Result<CertificateFacts> {
+        let id = format!("files-{}", text_fingerprint(&format!("{chain}{}", key.expose())));
+        let current = self.certificate_in_use()?.map(|stored| stored.id);
+        let names: Vec<_> = self.site.names().cloned().collect();
+        let now = context.adapters.clock().now();
+        let trusted = is_publicly_trusted(chain, &names, now)?;
+        let facts = inspect(chain)?;
+        if let Some(name) = names.iter().find(|name| !facts.covers(name)) {
+            return Err(does_not_fit(format!("the certificate is not for `{name}`")));
+        }
+        if current.as_ref() == Some(&id) {
+            // It was found good when it was installed; that it has ended since must not keep the
+            // site down.
+            return Ok(CertificateFacts { current, trusted, ..CertificateFacts::default() });
+        }
+        check_pair(chain, key)?;
+        let faults = problems(&facts, &names, now);
+        if !faults.is_empty() {
+            return Err(does_not_fit(format!("the certificate does not fit this site: {}", faults.join("; "))));
+        }
+        let next = Next { id, why: "the certificate files are new".to_owned(), stored: false };
+        Ok(CertificateFacts { current, next: Some(next), trusted, ..CertificateFacts::default() })
+    }
+
+    fn ordered_certificate<A: Adapters>(
+        &self,
+        context: &Context<'_, A>,
+        acme: &Acme,
+        asker: Asker,
+    ) -> Result<CertificateFacts> {
+        let now = context.adapters.clock().now();
+        let current = self.certificate_in_use()?;
+        let mut facts = CertificateFacts {
+            current: current.as_ref().map(|stored| stored.id.clone()),
+            placeholder: new_id(context, "local"),
+            trusted: acme.is_publicly_trusted(),
+            ..CertificateFacts::default()
+        };
+        let (why, until) = match self.renewal(current.as_ref(), acme, asker, now)? {
+            Decision::Renew { why } => (why, None),
+            Decision::Wait { until, why } => (why, Some(until)),
+        };
+        let fits = |stored: &Stored| self.misfit(stored, acme).is_none() && stored.facts.not_after > now;
+        if let Some(stored) = self.obtained_before()?.filter(fits) {
+            facts.next = Some(Next { id: stored.id, why: "it was obtained before".to_owned(), stored: true });
+        } else if let Some(until) = until {
+            // A site that needs another and has to wait for it should be told so.
+            let needed = current.as_ref().is_none_or(|stored| self.misfit(stored, acme).is_some());
+            facts.waits = needed.then(|| format!("no certificate is ordered before {}: {why}", minute(until)));
+        } else {
+            let id = new_id(context, &format!("acme-{}", origin(acme)));
+            facts.next = Some(Next { id, why, stored: false });
+        }
+        Ok(facts)
+    }
+
+    /// A pair that an earlier run obtained and did not come to use.
+    fn obtained_before(&self) -> Result<Option<Stored>> {
+        let stored = self.state.stored_certificate.as_ref().filter(|id| !is_local(id));
+        stored.map_or(Ok(None), |id| self.stored_certificate(id))
+    }
+
+    /// When the certificate by ACME is renewed.
+    pub fn renewal(
+        &self,
+        current: Option<&Stored>,
+        acme: &Acme,
+        asker: Asker,
+        now: Timestamp,
+    ) -> Result<Decision> {
+        let mut attempts = self.dir.renewal()?;
+        if asker != Asker::Schedule {
+            // A person has changed something since the last attempt, or would like to see it fail.
+            attempts = Attempts { failures: 0, last: None, ..attempts };
+        }
+        let changed = match (asker, current) {
+            (_, None) => Some("there is none yet".to_owned()),
+            (Asker::Issue, Some(_)) => Some("it was asked for".to_owned()),
+            (_, Some(stored)) => self.misfit(stored, acme),
+        };
+        // Without a certificate nothing is left of its time.
+        let lifetime = current.map_or(Lifetime { not_before: now, not_after: now }, Stored::lifetime);
+        let seed = current.map_or("", |stored| stored.facts.fingerprint.as_str());
+        Ok(decide(lifetime, changed, &attempts, seed, now))
+    }
+
+    /// Why the certificate is not what the site file asks for.
+    fn misfit(&self, stored: &Stored, acme: &Acme) -> Option<String> {
+        let imported = stored.id.starts_with("imported-");
+        if !imported && !stored.id.starts_with("acme-") {
+            return Some(format!("the site file asks for one from {}", acme.directory.host()));
+        }
+        if !imported && !stored.id.starts_with(&format!("acme-{}-", origin(acme))) {
+            return Some("the site file asks for another CA, profile or kind of key".to_owned());
+        }
+        let wanted = self.site.certificate_names();
+        let has: BTreeSet<&str> = stored.facts.names.iter().map(String::as_str).collect();
+        let wants: BTreeSet<&str> = wanted.iter().map(|name| name.as_str()).collect();
+        if imported {
+            let lacks = |name: &&Fqdn| !stored.facts.covers(name);
+            return self.site.names().find(lacks).map(|name| format!("it is not for `{name}`"));
+        }
+        if let Some(name) = wants.difference(&has).next() {
+            return Some(format!("it is not for `{name}`"));
+        }
+        let surplus = has.difference(&wants).next();
+        surplus.map(|name| format!("it is for `{name}`, which the site file no longer asks for"))
+    }
+}
+
+impl Tls {
+    /// The owner's certificate comes by `cert import`.
+    #[must_use]
+    pub fn is_imported(&self) -> bool {
+        matches!(self, Tls::Files { certificate, .. } if certificate.as_os_str() == IMPORTED_CERTIFICATE)
+    }
+}
+
+fn does_not_fit(message: String) -> Failure {
+    Failure::usage(message)
+        .hint("give a certificate for all names of the site under `tls:`, or use `mode: self-signed`")
+}
+
+/// What a certificate was ordered with: another CA, profile or kind of key is another certificate.
+fn origin(acme: &Acme) -> String {
+    let profile = acme.profile.as_ref().map_or("", |profile| profile.as_str());
+    text_fingerprint(&format!("{} {profile} {}", acme.directory, acme.key.word()))[..8].to_owned()
+}
+
+fn new_id<A: Adapters>(context: &Context<'_, A>, kind: &str) -> String {
+    let mut chance = [0; 3];
+    context.adapters.random().bytes(&mut chance);
+    let [a, b, c] = chance;
+    let date = context.adapters.clock().now().strftime("%Y%m%d");
+    format!("{kind}-{date}-{a:02x}{b:02x}{c:02x}")
+}
+
+pub(super) fn minute(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
