@@ -4,6 +4,7 @@
 pub mod down;
 pub mod guard;
 pub mod matching;
+pub mod preflight;
 pub mod server;
 pub mod up;
 
