@@ -1,13 +1,14 @@
 //! autoodoo: a production Odoo from the stock images, on Docker or Podman.
 //!
 //! Four kinds of module, and a test (`tests/architecture.rs`) that holds the walls between them:
-//! the pure core (`site`, `stack`, `render`, `plan` and the values around them), adapters (`engine`,
-//! `host`, `tls`), commands (`command`, `apply`) and the `ui`, which alone prints.
+//! the pure core (`site`, `stack`, `render`, `plan` and the values around them), adapters (`dns`,
+//! `engine`, `host`, `tls`), commands (`command`, `apply`) and the `ui`, which alone prints.
 
 pub mod apply;
 pub mod cli;
 pub mod command;
 pub mod digest;
+pub mod dns;
 pub mod engine;
 pub mod event;
 pub mod failure;

@@ -5,6 +5,7 @@ pub mod certificate;
 pub mod down;
 pub mod guard;
 pub mod matching;
+pub mod preflight;
 pub mod renewal;
 pub mod server;
 pub mod up;
