@@ -66,6 +66,9 @@ pub enum Command {
     Shell(ShellArgs),
     /// Run any Odoo command with the site's configuration
     Odoo(OdooArgs),
+    /// Show, get, renew or bring in the site's certificate
+    #[command(subcommand)]
+    Cert(CertCommand),
     /// Write the site in another tool's format
     Export(ExportArgs),
 }
@@ -151,6 +154,46 @@ pub struct OdooArgs {
         required = true
     )]
     pub args: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CertCommand {
+    /// Show the certificate on disk and whether every published address serves it (exit code 7 if not)
+    Show,
+    /// Get a new certificate now and serve it
+    Issue(IssueArgs),
+    /// Get a new certificate if the present one is due; made for a daily schedule
+    Renew(RenewArgs),
+    /// Bring in a certificate of your own: PEM in any order, or PKCS#12
+    Import(ImportArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct IssueArgs {
+    /// Print the plan and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RenewArgs {
+    /// Also when it is not due
+    #[arg(long)]
+    pub force: bool,
+    /// Print the plan and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The certificate and its chain; the key may be in the same file
+    pub certificate: PathBuf,
+    /// The certificate's key, where it is a file of its own
+    pub key: Option<PathBuf>,
+    /// A file whose first line is the passphrase of the key or of a PKCS#12 file
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

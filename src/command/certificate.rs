@@ -49,7 +49,6 @@ impl Loaded {
     pub fn certificate_facts<A: Adapters>(
         &self,
         context: &Context<'_, A>,
-        asker: Asker,
     ) -> Result<CertificateFacts> {
         let mut facts = match &self.site.tls {
             Tls::SelfSigned => self.own_certificate(context),
@@ -58,9 +57,9 @@ impl Loaded {
                 let key = Secret::new(self.owners_file(&key.display().to_string())?);
                 self.users_certificate(context, &chain, &key)
             }
-            Tls::Acme(acme) => self.ordered_certificate(context, acme, asker),
+            Tls::Acme(acme) => self.ordered_certificate(context, acme),
         }?;
-        if let (Asker::Issue, Tls::SelfSigned, None) = (asker, &self.site.tls, &facts.next) {
+        if let (Asker::Issue, Tls::SelfSigned, None) = (self.asker, &self.site.tls, &facts.next) {
             facts.next = Some(Next { id: new_id(context, "local"), why: "it was asked for".to_owned(), stored: false });
         }
         Ok(facts)
@@ -152,7 +151,6 @@ impl Loaded {
         &self,
         context: &Context<'_, A>,
         acme: &Acme,
-        asker: Asker,
     ) -> Result<CertificateFacts> {
         let now = context.adapters.clock().now();
         let current = self.certificate_in_use()?;
@@ -162,7 +160,7 @@ impl Loaded {
             trusted: acme.is_publicly_trusted(),
             ..CertificateFacts::default()
         };
-        let (why, until) = match self.renewal(current.as_ref(), acme, asker, now)? {
+        let (why, until) = match self.renewal(current.as_ref(), acme, self.asker, now)? {
             Decision::Renew { why } => (why, None),
             Decision::Wait { until, why } => (why, Some(until)),
         };

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::failure::{Failure, Result};
 use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login, Port, SiteName};
 use crate::site::acme::{
-    AcmeProfile, CertificateName, ChallengeWord, DirectoryUrl, ExternalAccountId, Resolver,
+    AcmeProfile, CertificateName, ChallengeKind, DirectoryUrl, ExternalAccountId, Resolver,
 };
 use crate::site::draft::{AcmeDraft, Conflict, Draft, Given};
 use crate::site::key_kind::KeyKind;
@@ -105,7 +105,7 @@ pub struct AcmeArgs {
     pub ca: Option<FilePath>,
     /// With --tls acme: http-01 or dns-01 [default: http-01]
     #[arg(long = "acme-challenge", value_name = "KIND")]
-    pub challenge: Option<ChallengeWord>,
+    pub challenge: Option<ChallengeKind>,
     /// With dns-01: the program that writes into the DNS
     #[arg(long = "acme-dns-hook", value_name = "FILE")]
     pub dns_hook: Option<FilePath>,

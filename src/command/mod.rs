@@ -1,5 +1,6 @@
 //! One file a verb: load, observe, plan, confirm, apply.
 
+pub mod cert;
 pub mod certificate;
 pub mod down;
 pub mod export;
@@ -8,6 +9,7 @@ pub mod init;
 pub mod init_files;
 pub mod logs;
 pub mod open;
+pub mod order;
 pub mod restart;
 pub mod run;
 pub mod site;
@@ -15,13 +17,16 @@ pub mod sizing;
 pub mod status;
 pub mod up;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use crate::acme::Ca;
 use crate::cli::{Cli, Command};
+use crate::dns::Dns;
 use crate::engine::Engine;
 use crate::engine::endpoint::EngineChoice;
 use crate::failure::Result;
 use crate::host::clock::Clock;
+use crate::host::hook::Hooks;
 use crate::host::probe::Probe;
 use crate::host::random::Random;
 use crate::host::ssh::Ssh;
@@ -39,10 +44,17 @@ use crate::ui::prompt::Prompter;
 pub trait Adapters {
     type Engine: Engine;
     type Probe: Probe;
+    type Ca: Ca;
+    type Dns: Dns;
+    type Hooks: Hooks;
 
     /// Connects to the engine that is meant; `remembered` is where the site was made.
     async fn engine(&self, choice: &EngineChoice, remembered: Option<&str>) -> Result<Self::Engine>;
     fn probe(&self) -> &Self::Probe;
+    fn ca(&self) -> &Self::Ca;
+    /// Asks these servers; those of the machine when there are none.
+    fn dns(&self, resolvers: &[SocketAddr]) -> Result<Self::Dns>;
+    fn hooks(&self) -> &Self::Hooks;
     fn ssh(&self) -> &dyn Ssh;
     fn clock(&self) -> &dyn Clock;
     fn random(&self) -> &dyn Random;
@@ -64,6 +76,8 @@ pub struct Machine {
     pub rotating: Vec<EngineKind>,
     /// Networks that the host routes to.
     pub routed: Vec<UsedNetwork>,
+    /// The host's own addresses.
+    pub addresses: Vec<IpAddr>,
     pub fqdn: Option<String>,
     /// The value of LANG.
     pub lang: Option<String>,
@@ -100,6 +114,7 @@ pub async fn dispatch<A: Adapters>(context: &Context<'_, A>) -> Result<u8> {
         Command::Psql(args) => open::cmd_psql(context, args).await,
         Command::Shell(args) => open::cmd_shell(context, args).await,
         Command::Odoo(args) => open::cmd_odoo(context, args).await,
+        Command::Cert(command) => cert::cmd_cert(context, command).await.map(|()| 0),
         Command::Export(args) => export::cmd_export(context, args).await.map(|()| 0),
     }
 }

@@ -1,8 +1,10 @@
 //! Carrying plans out on a site: shared by every command that changes something.
 
+use super::order::Clerk;
 use super::site::Loaded;
 use super::{Adapters, Context};
 use crate::apply::Bench;
+use crate::apply::certificate::Orders;
 use crate::event::Reporter;
 use crate::failure::Result;
 use crate::plan::{Action, Plan};
@@ -22,7 +24,8 @@ pub async fn apply<A: Adapters>(
         return Ok(());
     }
     super::up::remember_engine(loaded, engine).await?;
-    let mut bench = bench(context, loaded, engine, operation);
+    let clerk = clerk(context, loaded);
+    let mut bench = bench(context, loaded, engine, &clerk, operation);
     let outcome = bench.apply(plan, context.adapters.interrupted()).await;
     loaded.state = bench.state;
     outcome
@@ -35,13 +38,18 @@ pub async fn check<A: Adapters>(
     engine: &A::Engine,
     question: &Action,
 ) -> Result<()> {
-    bench(context, loaded, engine, "check").perform(question).await
+    bench(context, loaded, engine, &clerk(context, loaded), "check").perform(question).await
+}
+
+fn clerk<'a, A: Adapters>(context: &Context<'a, A>, loaded: &'a Loaded) -> Clerk<'a, A> {
+    Clerk { adapters: context.adapters, dir: &loaded.dir, site: &loaded.site }
 }
 
 fn bench<'a, A: Adapters>(
     context: &Context<'a, A>,
     loaded: &'a Loaded,
     engine: &'a A::Engine,
+    orders: &'a dyn Orders,
     operation: &'a str,
 ) -> Bench<'a, A::Engine, A::Probe> {
     Bench {
@@ -51,6 +59,7 @@ fn bench<'a, A: Adapters>(
         secrets: &loaded.secrets,
         ssh: context.adapters.ssh(),
         clock: context.adapters.clock(),
+        orders,
         reporter: context.ui,
         operation,
         state: loaded.state.clone(),

@@ -33,6 +33,8 @@ pub struct Loaded {
     pub secrets: Secrets,
     /// An operation before the present one did not end well: what it started has not proved itself.
     pub unproven: bool,
+    /// Who asks for another certificate, if one is wanted.
+    pub asker: Asker,
 }
 
 pub fn load<A: Adapters>(context: &Context<'_, A>) -> Result<Loaded> {
@@ -123,14 +125,14 @@ impl Loaded {
     }
 
     /// What the site directory holds, as far as plans care.
-    pub fn local_facts<A: Adapters>(&self, context: &Context<'_, A>, asker: Asker) -> Result<LocalFacts> {
+    pub fn local_facts<A: Adapters>(&self, context: &Context<'_, A>) -> Result<LocalFacts> {
         let root = self.dir.root();
         Ok(LocalFacts {
             pg_hba: files::read_text_optional(&root.join(paths::PG_HBA))?,
             postgresql_conf: files::read_text_optional(&root.join(paths::POSTGRESQL_CONF))?,
             nginx_live: files::read_text_optional(&root.join(paths::NGINX_LIVE))?,
             odoo_confs: files::subdirectories_with(&root.join(dirs::ODOO), "odoo.conf")?,
-            certificate: self.certificate_facts(context, asker)?,
+            certificate: self.certificate_facts(context)?,
             ssh_client: self.ssh_client(context)?,
         })
     }

@@ -1,9 +1,8 @@
 //! `up`: bring the site to what its file says.
 
-use super::certificate::Asker;
 use super::site::{Loaded, load, load_locked};
 use super::sizing::Chosen;
-use super::{Adapters, Context, run};
+use super::{Adapters, Context, order, run};
 use crate::cli::UpArgs;
 use crate::engine::Engine;
 use crate::failure::Result;
@@ -33,6 +32,7 @@ pub async fn converge<A: Adapters>(
     wait_seconds: u32,
     operation: &str,
 ) -> Result<()> {
+    order::agreed(context, loaded).await?;
     run::after_interruption(context, loaded)?;
     let plan = plan(context, loaded, engine, wait_seconds).await?;
     if plan.is_empty() {
@@ -54,7 +54,7 @@ pub async fn plan<A: Adapters>(
     wait_seconds: u32,
 ) -> Result<Plan> {
     let observed = loaded.observe(engine).await?;
-    let mut plan = with_situation(context, loaded, &observed, wait_seconds, Asker::Up, up::up)?;
+    let mut plan = with_situation(context, loaded, &observed, wait_seconds, up::up)?;
     plan.remarks.extend(Chosen::of(context, loaded, observed.engine.kind).warnings());
     Ok(plan)
 }
@@ -65,10 +65,9 @@ pub fn with_situation<A: Adapters, T>(
     loaded: &Loaded,
     observed: &Observed,
     wait_seconds: u32,
-    asker: Asker,
     f: impl FnOnce(&Situation<'_>) -> Result<T>,
 ) -> Result<T> {
-    let local = loaded.local_facts(context, asker)?;
+    let local = loaded.local_facts(context)?;
     let sizing = Chosen::of(context, loaded, observed.engine.kind).sizing;
     let port_holders = port_holders(context, loaded, observed)?;
     let secrets = loaded.secrets.of_odoo();

@@ -86,6 +86,18 @@ impl SiteDir {
         self.secrets_dir().join("ca.key")
     }
 
+    /// Accounts with CAs, and the order under way; mode 0700.
+    #[must_use]
+    pub fn acme_dir(&self) -> PathBuf {
+        self.secrets_dir().join("acme")
+    }
+
+    /// The HMAC key that a CA gave with an account of its own making.
+    #[must_use]
+    pub fn eab_key(&self) -> PathBuf {
+        self.secrets_dir().join("acme-eab-key")
+    }
+
     /// The key with which the tunnel to PostgreSQL logs in.
     #[must_use]
     pub fn ssh_key(&self) -> PathBuf {
@@ -158,6 +170,7 @@ impl SiteDir {
             secrets.clone(),
             generated.join("postgres"),
             generated.join("tunnel"),
+            self.acme_dir(),
         ];
         let below =
             [secrets.join("tls"), generated.join("odoo"), generated.join("nginx"), generated.join("ssh")];

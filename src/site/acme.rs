@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::name::{Fqdn, Invalid};
 use crate::site::key_kind::KeyKind;
@@ -51,19 +51,42 @@ pub enum Challenge {
     Dns01 { hook: PathBuf },
 }
 
-/// The word for each kind of [`Challenge`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChallengeWord {
+impl Challenge {
+    #[must_use]
+    pub fn kind(&self) -> ChallengeKind {
+        match self {
+            Challenge::Http01 => ChallengeKind::Http01,
+            Challenge::Dns01 { .. } => ChallengeKind::Dns01,
+        }
+    }
+}
+
+/// A validation method (RFC 8555, section 9.7.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChallengeKind {
+    #[serde(rename = "http-01")]
     Http01,
+    #[serde(rename = "dns-01")]
     Dns01,
 }
 
-impl FromStr for ChallengeWord {
+impl ChallengeKind {
+    /// Its name in the registry.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            ChallengeKind::Http01 => "http-01",
+            ChallengeKind::Dns01 => "dns-01",
+        }
+    }
+}
+
+impl FromStr for ChallengeKind {
     type Err = Invalid;
     fn from_str(text: &str) -> Result<Self, Invalid> {
         match text {
-            "http-01" => Ok(ChallengeWord::Http01),
-            "dns-01" => Ok(ChallengeWord::Dns01),
+            "http-01" => Ok(ChallengeKind::Http01),
+            "dns-01" => Ok(ChallengeKind::Dns01),
             _ => Err(Invalid("expected `http-01` or `dns-01`".to_owned())),
         }
     }
@@ -152,6 +175,12 @@ impl CertificateName {
     #[must_use]
     pub fn is_wildcard(&self) -> bool {
         self.0.starts_with("*.")
+    }
+
+    /// Without `*.`.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.strip_prefix("*.").unwrap_or(&self.0)
     }
 
     /// RFC 9525, section 6.3: `*` stands for exactly one label.

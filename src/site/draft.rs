@@ -3,7 +3,7 @@
 
 use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login, Port, SiteName};
 use crate::site::acme::{
-    AcmeProfile, CertificateName, ChallengeWord, DirectoryUrl, ExternalAccountId, Resolver,
+    AcmeProfile, CertificateName, ChallengeKind, DirectoryUrl, ExternalAccountId, Resolver,
 };
 use crate::site::key_kind::KeyKind;
 use crate::site::release::Release;
@@ -181,7 +181,7 @@ pub struct AcmeDraft {
     pub email: Given<MailAddress>,
     pub agreed: Given<Flag>,
     pub root: Given<FilePath>,
-    pub challenge: Given<ChallengeWord>,
+    pub challenge: Given<ChallengeKind>,
     pub hook: Given<FilePath>,
     pub profile: Given<AcmeProfile>,
     pub key: Given<KeyKind>,

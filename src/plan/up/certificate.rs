@@ -1,12 +1,34 @@
 //! The part of the plan that keeps the certificate.
 
-use super::{Planner, choose};
-use crate::plan::Action;
+use super::{Planner, Situation, choose, guards};
+use crate::plan::{Action, Plan};
 use crate::plan::certificate::{self, Next, Served, back_to, obtain, switch};
 use crate::render::nginx_conf::nginx_conf;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::site::Tls;
 use crate::stack;
+use crate::stack::spec::Role;
+
+/// The plan of `cert`: another certificate, and nothing else of the site moves.
+pub fn certificate_only(situation: &Situation<'_>) -> Result<Plan> {
+    guards(situation)?;
+    let planner = Planner::new(situation)?;
+    let facts = &situation.local.certificate;
+    let mut plan = Plan::default();
+    plan.remarks.extend(facts.waits.clone());
+    if facts.next.is_none() {
+        return Ok(plan);
+    }
+    let nginx = planner.running(Role::Nginx).next().map(|found| found.name.clone());
+    let (Some(nginx), Some(text)) = (nginx, situation.local.nginx_live.as_deref()) else {
+        return Err(Failure::failed("the site is down, so nothing could serve another certificate")
+            .hint("`autoodoo up` starts it and gets the certificate that it needs"));
+    };
+    let remarks = std::mem::take(&mut plan.remarks);
+    plan = certificate::replace(&planner.served(nginx, text), facts);
+    plan.remarks = remarks;
+    Ok(plan)
+}
 
 impl Planner<'_> {
     /// Stores the pair with which nginx will serve first.

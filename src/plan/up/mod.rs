@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+pub use certificate::certificate_only;
 use choose::choose;
 
 use super::certificate::{CertificateFacts, is_local, reachable};
@@ -81,12 +82,16 @@ const UNPROVEN: &str = "the last operation did not end well, so it has not prove
 
 /// Makes the plan, or refuses because something stands in the way.
 pub fn up(situation: &Situation<'_>) -> Result<Plan> {
+    guards(situation)?;
+    let planner = Planner::new(situation)?;
+    planner.plan()
+}
+
+fn guards(situation: &Situation<'_>) -> Result<()> {
     let site = situation.inputs.site;
     guard::nothing_foreign(site, situation.inputs.owner, situation.observed)?;
     guard::same_data(site, situation.state)?;
-    guard::data_as_remembered(site, situation.inputs.owner, situation.state, situation.observed)?;
-    let planner = Planner::new(situation)?;
-    planner.plan()
+    guard::data_as_remembered(site, situation.inputs.owner, situation.state, situation.observed)
 }
 
 /// The stack that `up` aims at: the slots in use, the network as it is.

@@ -3,7 +3,7 @@
 use super::Rules;
 use super::services::{all, optional};
 use crate::name::Fqdn;
-use crate::site::acme::{Acme, CertificateName, Challenge, ChallengeWord, DirectoryUrl};
+use crate::site::acme::{Acme, CertificateName, Challenge, ChallengeKind, DirectoryUrl};
 use crate::site::draft::{AcmeDraft, Field, Given};
 use crate::site::key_kind::KeyKind;
 use crate::site::value::{FilePath, Flag, TlsMode};
@@ -55,7 +55,7 @@ impl Rules {
 
     fn acme(&mut self, draft: AcmeDraft, wanted: &[&Fqdn]) -> Option<Acme> {
         let names = self.certificate_names(draft.names, wanted);
-        let word = draft.challenge.or(|| Some(ChallengeWord::Http01));
+        let word = draft.challenge.or(|| Some(ChallengeKind::Http01));
         let challenge = self.challenge(word?, draft.hook, names.as_deref().unwrap_or_default());
         Some(Acme {
             directory: draft.directory.or(|| Some(DirectoryUrl::default()))?,
@@ -89,18 +89,18 @@ impl Rules {
 
     fn challenge(
         &mut self,
-        word: ChallengeWord,
+        word: ChallengeKind,
         hook: Given<FilePath>,
         names: &[CertificateName],
     ) -> Option<Challenge> {
         match (word, optional(hook)?) {
-            (ChallengeWord::Dns01, Some(hook)) => Some(Challenge::Dns01 { hook: hook.into_path() }),
-            (ChallengeWord::Dns01, None) => self.conflict(
+            (ChallengeKind::Dns01, Some(hook)) => Some(Challenge::Dns01 { hook: hook.into_path() }),
+            (ChallengeKind::Dns01, None) => self.conflict(
                 Field::AcmeHook,
                 "required by `dns-01`: a program that is called with `present NAME VALUE` and `cleanup NAME VALUE`",
             ),
-            (ChallengeWord::Http01, Some(_)) => self.conflict(Field::AcmeHook, "used only with `dns-01`"),
-            (ChallengeWord::Http01, None) => match names.iter().find(|name| name.is_wildcard()) {
+            (ChallengeKind::Http01, Some(_)) => self.conflict(Field::AcmeHook, "used only with `dns-01`"),
+            (ChallengeKind::Http01, None) => match names.iter().find(|name| name.is_wildcard()) {
                 Some(name) => self.conflict(
                     Field::Key("tls.acme.challenge"),
                     format!("`{name}` can be had by `dns-01` only (RFC 8555, section 7.1.3)"),

@@ -1,0 +1,144 @@
+//! `cert`: the site's certificate, looked at, replaced, brought in.
+
+mod import;
+mod show;
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::certificate::{Asker, minute};
+use super::order::{agreed, endpoint};
+use super::site::{Loaded, load, load_locked};
+use super::up::with_situation;
+use super::{Adapters, Context, run};
+use crate::acme::Ca;
+use crate::cli::{CertCommand, IssueArgs, RenewArgs};
+use crate::event::Reporter;
+use crate::failure::Result;
+use crate::plan::Plan;
+use crate::plan::renewal::{Decision, Window};
+use crate::plan::up::certificate_only;
+use crate::site::Tls;
+
+pub async fn cmd_cert<A: Adapters>(context: &Context<'_, A>, command: &CertCommand) -> Result<()> {
+    match command {
+        CertCommand::Show => show::cmd_show(context).await,
+        CertCommand::Issue(IssueArgs { dry_run }) => replace(context, Asker::Issue, *dry_run).await,
+        CertCommand::Renew(RenewArgs { force: true, dry_run }) => {
+            replace(context, Asker::Issue, *dry_run).await
+        }
+        CertCommand::Renew(RenewArgs { force: false, dry_run }) => {
+            replace(context, Asker::Schedule, *dry_run).await
+        }
+        CertCommand::Import(args) => import::cmd_import(context, args).await,
+    }
+}
+
+/// Another certificate, if one is due or a person asks for it; nothing else of the site moves.
+async fn replace<A: Adapters>(context: &Context<'_, A>, asker: Asker, dry_run: bool) -> Result<()> {
+    if dry_run {
+        let mut loaded = load(context)?;
+        loaded.asker = asker;
+        let engine = loaded.engine(context).await?;
+        return context.ui.plan(&plan(context, &loaded, &engine).await?);
+    }
+    let (mut loaded, _lock) = load_locked(context, "cert")?;
+    loaded.asker = asker;
+    agreed(context, &loaded).await?;
+    if asker == Asker::Schedule {
+        ask_for_window(context, &loaded).await?;
+    }
+    put_in_use(context, &mut loaded).await
+}
+
+/// Carries out what [`plan`] finds, and says what serves then.
+async fn put_in_use<A: Adapters>(context: &Context<'_, A>, loaded: &mut Loaded) -> Result<()> {
+    let engine = loaded.engine(context).await?;
+    run::after_interruption(context, loaded)?;
+    let plan = plan(context, loaded, &engine).await?;
+    let changed = !plan.is_empty();
+    run::apply(context, loaded, &engine, &plan, "cert").await?;
+    context.ui.result(&outcome(context, loaded, changed)?)
+}
+
+async fn plan<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, engine: &A::Engine) -> Result<Plan> {
+    let observed = loaded.observe(engine).await?;
+    with_situation(context, loaded, &observed, 0, certificate_only)
+}
+
+/// Asks the CA when it would like the renewal (RFC 9773), as often as it wants to be asked. Without
+/// an answer the certificate's own time decides.
+async fn ask_for_window<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) -> Result<()> {
+    let Tls::Acme(acme) = &loaded.site.tls else { return Ok(()) };
+    let now = context.adapters.clock().now();
+    let mut attempts = loaded.dir.renewal()?;
+    let stored = loaded.certificate_in_use()?.filter(|stored| stored.id.starts_with("acme-"));
+    let Some(stored) = stored.filter(|_| attempts.window_is_stale(now)) else { return Ok(()) };
+    let endpoint = endpoint(&loaded.dir, acme)?;
+    match context.adapters.ca().renewal_info(&endpoint, &stored.chain).await {
+        Ok(info) => {
+            attempts.window = info.map(|info| {
+                Window::told(info.start, info.end, now.checked_add(info.retry_after).ok(), now)
+            });
+            loaded.dir.save_renewal(&attempts)
+        }
+        Err(failure) => {
+            let host = acme.directory.host();
+            context.ui.note(format!("{host} was not asked when it wants the renewal: {}", failure.failure));
+            Ok(())
+        }
+    }
+}
+
+/// The last words of `cert issue`, `renew` and `import`.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    event: &'static str,
+    certificate: String,
+    /// RFC 3339.
+    not_after: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_renewal: Option<String>,
+    #[serde(skip)]
+    words: String,
+}
+
+fn outcome<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, changed: bool) -> Result<Outcome> {
+    let now = context.adapters.clock().now();
+    // The plan ends with a certificate in use, or there was one that is not due.
+    let Some(stored) = loaded.certificate_in_use()? else {
+        return Err(crate::failure::Failure::failed("the site has no certificate").hint("`autoodoo up` gets one"));
+    };
+    let next = match &loaded.site.tls {
+        Tls::Acme(acme) => match loaded.renewal(Some(&stored), acme, Asker::Schedule, now)? {
+            Decision::Wait { until, why } => Some((until, why)),
+            Decision::Renew { .. } => None,
+        },
+        _ => None,
+    };
+    let left = stored.facts.not_after.duration_since(now).as_hours() / 24;
+    let names = stored.facts.names.join(", ");
+    let mut words = if changed {
+        format!("the certificate for {names} serves")
+    } else {
+        format!("the certificate for {names} is not due")
+    };
+    words += &format!("; it ends on {}, in {left} days", minute(stored.facts.not_after));
+    if let Some((until, why)) = &next {
+        words += &format!("; next renewal on {}: {why}", minute(*until));
+    }
+    Ok(Outcome {
+        event: if changed { "renewed" } else { "not-due" },
+        certificate: stored.id,
+        not_after: stored.facts.not_after.to_string(),
+        next_renewal: next.map(|(until, _)| until.to_string()),
+        words,
+    })
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}

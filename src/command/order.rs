@@ -1,0 +1,348 @@
+//! Ordering a certificate: what lies between the plan's step and the CA.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::future::{LocalBoxFuture, join, join_all};
+
+use super::site::Loaded;
+use super::{Adapters, Context};
+use crate::acme::{
+    self, Ca, CaFailure, Challenge, ChallengeKind, DirectoryFacts, Eab, Endpoint, Tools, Vault,
+};
+use crate::apply::certificate::{Issued, Orders};
+use crate::dns::Dns;
+use crate::event::{Event, Reporter};
+use crate::failure::{Failure, Result};
+use crate::host::files;
+use crate::host::hook::{Change, HookCall, Hooks};
+use crate::host::probe::{Get, Probe};
+use crate::host::random::identifier;
+use crate::host::site_dir::SiteDir;
+use crate::name::Fqdn;
+use crate::plan::certificate::CertificateOrder;
+use crate::plan::preflight::{self, CaFacts, Facts, NameFacts, Port80, findings};
+use crate::plan::renewal::Attempts;
+use crate::secret::Secret;
+use crate::site::acme::{Acme, CertificateName};
+use crate::site::{self, Listen, Site, Tls};
+use crate::stack::dirs;
+use crate::stack::fingerprint::text_fingerprint;
+use crate::tls::inspect::{check_pair, inspect, problems};
+use crate::tls::keys::new_key;
+
+/// Seconds for a question to a name's port 80, and for one run of the owner's DNS hook.
+const QUESTION: Duration = Duration::from_secs(5);
+const HOOK: Duration = Duration::from_secs(120);
+/// How long the zone's servers may take to answer with a new record.
+const PROPAGATION: Duration = Duration::from_secs(300);
+
+/// Orders certificates for one site.
+pub struct Clerk<'a, A> {
+    pub adapters: &'a A,
+    pub dir: &'a SiteDir,
+    pub site: &'a Site,
+}
+
+impl<A: Adapters> Orders for Clerk<'_, A> {
+    fn obtain<'a>(
+        &'a self,
+        order: &'a CertificateOrder,
+        reporter: &'a dyn Reporter,
+    ) -> LocalBoxFuture<'a, Result<Issued>> {
+        Box::pin(async move {
+            match self.order(order, reporter).await {
+                Ok(issued) => Ok(issued),
+                Err(CaFailure { failure, retry_after }) => {
+                    let now = self.adapters.clock().now();
+                    let attempts = self.dir.renewal()?.after_failure(retry_after, now);
+                    self.dir.save_renewal(&attempts)?;
+                    Err(failure.hint("the present certificate was not touched; `autoodoo cert issue` tries again"))
+                }
+            }
+        })
+    }
+
+    fn settle(&self, _order: &CertificateOrder) -> Result<()> {
+        Files { dir: self.dir }.forget_order()?;
+        self.dir.save_renewal(&Attempts::default())
+    }
+}
+
+impl<A: Adapters> Clerk<'_, A> {
+    async fn order(&self, order: &CertificateOrder, reporter: &dyn Reporter) -> Result<Issued, CaFailure> {
+        let endpoint = endpoint(self.dir, &order.acme)?;
+        let ca = self.adapters.ca();
+        let facts = ca.meet(&endpoint).await?;
+        self.preflight(order, &facts, reporter).await?;
+        let dns = self.dns(&order.acme)?;
+        let solver = Solver { clerk: self, order, dns, reporter };
+        let files = Files { dir: self.dir };
+        let key = order.acme.key;
+        let tools = Tools { vault: &files, solver: &solver, new_key: &|| new_key(key), reporter };
+        let issued = ca.obtain(&self.wanted(order, endpoint)?, tools).await?;
+        self.check(&issued)?;
+        Ok(Issued { chain_pem: issued.chain_pem, key_pem: issued.key_pem })
+    }
+
+    fn wanted(&self, order: &CertificateOrder, endpoint: Endpoint) -> Result<acme::Order> {
+        let acme = &order.acme;
+        let replaced = order.replaces.as_ref().map(|id| {
+            files::read_text_optional(&self.dir.root().join(dirs::TLS).join(id).join("fullchain.pem"))
+        });
+        Ok(acme::Order {
+            endpoint,
+            names: order.names.iter().map(ToString::to_string).collect(),
+            email: acme.email.as_ref().map(ToString::to_string),
+            agreed: acme.agreed,
+            challenge: acme.challenge.kind(),
+            profile: acme.profile.as_ref().map(|profile| profile.as_str().to_owned()),
+            eab: self.external_account(acme)?,
+            key_type: acme.key.word().to_owned(),
+            replaces: replaced.transpose()?.flatten(),
+        })
+    }
+
+    fn external_account(&self, acme: &Acme) -> Result<Option<Eab>> {
+        let Some(kid) = &acme.external_account else { return Ok(None) };
+        let file = self.dir.eab_key();
+        let text = files::read_text_optional(&file)?.ok_or_else(|| {
+            Failure::usage(format!("the CA's HMAC key for the account `{}` is not there", kid.as_str()))
+                .hint(format!("write it into {} and give that mode 0600", file.display()))
+        })?;
+        Ok(Some(Eab { kid: kid.as_str().to_owned(), hmac_key: Secret::new(text.trim().to_owned()) }))
+    }
+
+    /// A pair that could not serve is not let in.
+    fn check(&self, issued: &acme::Issued) -> Result<()> {
+        check_pair(&issued.chain_pem, &issued.key_pem)?;
+        let names: Vec<Fqdn> = self.site.names().cloned().collect();
+        let faults = problems(&inspect(&issued.chain_pem)?, &names, self.adapters.clock().now());
+        if faults.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::failed(format!("what the CA sent does not fit this site: {}", faults.join("; "))))
+    }
+
+    fn dns(&self, acme: &Acme) -> Result<A::Dns> {
+        let servers: Vec<SocketAddr> = acme.resolvers.iter().map(|resolver| resolver.0).collect();
+        self.adapters.dns(&servers)
+    }
+
+    /// Tells what will probably make the CA refuse. It is only told: a router or a CDN in between
+    /// can look like a fault from here.
+    async fn preflight(
+        &self,
+        order: &CertificateOrder,
+        ca: &DirectoryFacts,
+        reporter: &dyn Reporter,
+    ) -> Result<()> {
+        let dns = self.dns(&order.acme)?;
+        let token = Token::put(self.dir, &identifier(self.adapters.random()))?;
+        let names = join_all(order.names.iter().map(|name| self.ask(name, order, &dns, &token))).await;
+        let facts = Facts {
+            names: names.into_iter().flatten().collect(),
+            own: self.adapters.machine().addresses.clone(),
+            listen: self.site.listen.clone(),
+            challenge: order.acme.challenge.kind(),
+            ca: CaFacts { identities: ca.caa_identities.clone(), account: None, date: ca.date },
+            now: self.adapters.clock().now(),
+        };
+        for finding in findings(&facts) {
+            reporter.report(Event::Warning { text: format!("{}; {}", finding.text, finding.hint) });
+        }
+        Ok(())
+    }
+
+    async fn ask(
+        &self,
+        name: &CertificateName,
+        order: &CertificateOrder,
+        dns: &A::Dns,
+        token: &Token,
+    ) -> Option<NameFacts> {
+        let host: Fqdn = name.host().parse().ok()?;
+        let (addresses, caa) = join(dns.addresses(&host), dns.caa(&host)).await;
+        let port_80 = match (&addresses, order.acme.challenge.kind()) {
+            (Ok(addresses), ChallengeKind::Http01) => {
+                let questions = addresses.iter().map(|address| self.port_80(*address, &host, token));
+                join_all(questions).await.into_iter().max_by_key(|answer| *answer == Port80::Reached)
+            }
+            _ => None,
+        };
+        Some(NameFacts { name: host, wildcard: name.is_wildcard(), addresses, caa, port_80 })
+    }
+
+    async fn port_80(&self, address: IpAddr, host: &Fqdn, token: &Token) -> Port80 {
+        let request = Get {
+            connect: SocketAddr::new(address, 80),
+            tls: None,
+            host: host.to_string(),
+            path: format!("/.well-known/acme-challenge/{}", token.name),
+            headers: Vec::new(),
+            deadline: QUESTION,
+        };
+        match self.adapters.probe().get(&request).await {
+            Ok(answer) if answer.body == token.name.as_bytes() => Port80::Reached,
+            Ok(answer) => Port80::Other { status: answer.status },
+            Err(error) => Port80::NoConnection(error.to_string()),
+        }
+    }
+}
+
+/// Refuses to order from a CA whose terms were not agreed to, and shows where they are. Nothing has
+/// been changed then.
+pub async fn agreed<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) -> Result<()> {
+    let Tls::Acme(acme) = &loaded.site.tls else { return Ok(()) };
+    if acme.agreed {
+        return Ok(());
+    }
+    let facts = context.adapters.ca().meet(&endpoint(&loaded.dir, acme)?).await?;
+    let Some(terms) = facts.terms_of_service else { return Ok(()) };
+    Err(Failure::usage(format!("the CA {} wants its terms agreed to: {terms}", acme.directory.host()))
+        .hint("read them, and write `agree_tos: true` under `tls.acme` in autoodoo.yaml"))
+}
+
+pub fn endpoint(dir: &SiteDir, acme: &Acme) -> Result<Endpoint> {
+    let roots_pem = acme.root.as_ref().map(|path| files::read_text(&dir.root().join(path))).transpose()?;
+    Ok(Endpoint { directory: acme.directory.to_string(), roots_pem })
+}
+
+/// A file where a CA would look for an answer; gone again at the end.
+struct Token {
+    name: String,
+    path: PathBuf,
+}
+
+impl Token {
+    fn put(dir: &SiteDir, name: &str) -> Result<Token> {
+        let path = answer_file(dir, name)?;
+        files::write_atomic(&path, name.as_bytes(), 0o644)?;
+        Ok(Token { name: name.to_owned(), path })
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        // What stays is a file with a random name and nothing in it that anybody could use.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Where nginx finds the answer. A token is what RFC 8555, section 8.1, allows and nothing else: it
+/// comes from outside and becomes the name of a file.
+fn answer_file(dir: &SiteDir, token: &str) -> Result<PathBuf> {
+    let is_base64url = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if token.is_empty() || token.len() > 200 || !token.chars().all(is_base64url) {
+        return Err(Failure::failed("the CA sent a token that cannot be the name of a file"));
+    }
+    let directory = dir.root().join(dirs::CHALLENGE);
+    files::ensure_dir(&directory, 0o755)?;
+    Ok(directory.join(token))
+}
+
+/// Puts answers where the CA looks for them.
+struct Solver<'a, A: Adapters> {
+    clerk: &'a Clerk<'a, A>,
+    order: &'a CertificateOrder,
+    dns: A::Dns,
+    reporter: &'a dyn Reporter,
+}
+
+impl<A: Adapters> acme::Solver for Solver<'_, A> {
+    async fn present(&self, challenges: &[Challenge]) -> Result<()> {
+        for challenge in challenges {
+            self.change(challenge, Change::Present).await?;
+        }
+        for challenge in challenges {
+            if let Challenge::Dns01 { record, value, .. } = challenge {
+                let reason = format!("every name server of {record} answers with the new record");
+                let seconds_at_most = PROPAGATION.as_secs();
+                self.reporter.report(Event::Waiting { reason, seconds_at_most });
+                self.dns.txt_everywhere(record, value, PROPAGATION).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn withdraw(&self, challenges: &[Challenge]) -> Result<()> {
+        for challenge in challenges {
+            self.change(challenge, Change::Cleanup).await?;
+        }
+        Ok(())
+    }
+}
+
+impl<A: Adapters> Solver<'_, A> {
+    async fn change(&self, challenge: &Challenge, change: Change) -> Result<()> {
+        match (challenge, change) {
+            (Challenge::Http01 { token, content, .. }, Change::Present) => {
+                files::write_atomic(&answer_file(self.clerk.dir, token)?, content.as_bytes(), 0o644)
+            }
+            (Challenge::Http01 { token, .. }, Change::Cleanup) => {
+                files::remove(&answer_file(self.clerk.dir, token)?)
+            }
+            (Challenge::Dns01 { record, value, .. }, change) => self.run_hook(change, record, value).await,
+        }
+    }
+
+    async fn run_hook(&self, change: Change, record: &str, value: &str) -> Result<()> {
+        let site::acme::Challenge::Dns01 { hook } = &self.order.acme.challenge else { return Ok(()) };
+        let call = HookCall {
+            program: self.clerk.dir.root().join(hook),
+            site_dir: self.clerk.dir.root().to_owned(),
+            change,
+            name: record.to_owned(),
+            value: value.to_owned(),
+            deadline: HOOK,
+        };
+        self.clerk.adapters.hooks().run(&call).await
+    }
+}
+
+/// Keys and the order under way, in `secrets/acme`.
+struct Files<'a> {
+    dir: &'a SiteDir,
+}
+
+impl Files<'_> {
+    fn account(&self, directory: &str) -> PathBuf {
+        self.dir.acme_dir().join(format!("account-{}.json", text_fingerprint(directory)))
+    }
+
+    fn pending(&self) -> PathBuf {
+        self.dir.acme_dir().join("order.json")
+    }
+
+    fn load(path: &Path) -> Result<Option<Secret>> {
+        Ok(files::read_text_optional(path)?.map(Secret::new))
+    }
+
+    fn save(&self, path: &Path, text: &Secret) -> Result<()> {
+        files::ensure_dir(&self.dir.acme_dir(), 0o700)?;
+        files::write_atomic(path, text.expose().as_bytes(), 0o600)
+    }
+}
+
+impl Vault for Files<'_> {
+    fn load_account(&self, directory: &str) -> Result<Option<Secret>> {
+        Files::load(&self.account(directory))
+    }
+
+    fn save_account(&self, directory: &str, account: &Secret) -> Result<()> {
+        self.save(&self.account(directory), account)
+    }
+
+    fn load_order(&self) -> Result<Option<Secret>> {
+        Files::load(&self.pending())
+    }
+
+    fn save_order(&self, order: &Secret) -> Result<()> {
+        self.save(&self.pending(), order)
+    }
+
+    fn forget_order(&self) -> Result<()> {
+        files::remove(&self.pending())
+    }
+}
