@@ -1,9 +1,10 @@
 //! autoodoo: a production Odoo from the stock images, on Docker or Podman.
 //!
 //! Four kinds of module, and a test (`tests/architecture.rs`) that holds the walls between them:
-//! the pure core (`site`, `stack`, `render`, `plan` and the values around them), adapters (`dns`,
+//! the pure core (`site`, `stack`, `render`, `plan` and the values around them), adapters (`acme`, `dns`,
 //! `engine`, `host`, `tls`), commands (`command`, `apply`) and the `ui`, which alone prints.
 
+pub mod acme;
 pub mod apply;
 pub mod cli;
 pub mod command;

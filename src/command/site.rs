@@ -64,7 +64,7 @@ pub fn load<A: Adapters>(context: &Context<'_, A>) -> Result<Loaded> {
     };
     let owner = Owner { site: site.name.to_string(), site_id: state.site_id.clone() };
     let pins = dir.pins()?;
-    Ok(Loaded { dir, site, owner, state, pins, secrets, unproven: false })
+    Ok(Loaded { dir, site, owner, state, pins, secrets, unproven: false, asker: Asker::Up })
 }
 
 /// Takes the site for this command, then reads it: what was read before could be the state that

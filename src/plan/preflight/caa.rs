@@ -1,7 +1,8 @@
 //! CAA records: which CAs may issue for a name (RFC 8659), for which account and by which challenge
 //! (RFC 8657).
 
-use super::{CaFacts, Challenge, Finding, NameFacts, NoAnswer};
+use super::{CaFacts, Finding, NameFacts, NoAnswer};
+use crate::site::acme::ChallengeKind;
 use crate::name::Fqdn;
 
 /// One property of a CAA record set (RFC 8659, section 4.1).
@@ -35,7 +36,7 @@ pub fn caa_advice(name: &Fqdn, identity: &str, account: Option<&str>) -> String 
     format!("{name}. CAA 0 issue \"{identity}{account}\"")
 }
 
-pub(super) fn finding(name: &NameFacts, challenge: Challenge, ca: &CaFacts) -> Option<Finding> {
+pub(super) fn finding(name: &NameFacts, challenge: ChallengeKind, ca: &CaFacts) -> Option<Finding> {
     match &name.caa {
         Ok(records) => forbidden(name, records, challenge, ca),
         Err(NoAnswer::ServerFailure(reason)) => Some(Finding::about(
@@ -48,7 +49,7 @@ pub(super) fn finding(name: &NameFacts, challenge: Challenge, ca: &CaFacts) -> O
     }
 }
 
-fn forbidden(name: &NameFacts, records: &[CaaRecord], challenge: Challenge, ca: &CaFacts) -> Option<Finding> {
+fn forbidden(name: &NameFacts, records: &[CaaRecord], challenge: ChallengeKind, ca: &CaFacts) -> Option<Finding> {
     let unknown = |record: &&CaaRecord| {
         record.issuer_critical && !UNDERSTOOD.iter().any(|tag| record.tag.eq_ignore_ascii_case(tag))
     };
@@ -77,7 +78,7 @@ fn relevant(records: &[CaaRecord], wildcard: bool) -> impl Iterator<Item = &CaaR
 }
 
 /// `None`: the property lets the CA issue to this account by this challenge.
-fn refusal(value: &str, challenge: Challenge, ca: &CaFacts) -> Option<Refusal> {
+fn refusal(value: &str, challenge: ChallengeKind, ca: &CaFacts) -> Option<Refusal> {
     let Some((issuer, parameters)) = parse(value) else { return Some(Refusal::Nobody) };
     if issuer.is_empty() {
         return Some(Refusal::Nobody);
@@ -110,7 +111,7 @@ fn all<'a>(parameters: &[(&'a str, &'a str)], tag: &str) -> Vec<&'a str> {
 }
 
 /// RFC 8657, section 4: the methods that may be used, separated by commas.
-fn method_refusal(parameters: &[(&str, &str)], challenge: Challenge) -> Option<Refusal> {
+fn method_refusal(parameters: &[(&str, &str)], challenge: ChallengeKind) -> Option<Refusal> {
     let lists = all(parameters, "validationmethods");
     let allows = |list: &&str| list.split(',').any(|method| method.trim() == challenge.word());
     match lists.as_slice() {
@@ -129,7 +130,7 @@ fn account_refusal(parameters: &[(&str, &str)], ca: &CaFacts) -> Option<Refusal>
     }
 }
 
-fn explain(name: &NameFacts, refusal: &Refusal, challenge: Challenge, ca: &CaFacts) -> Finding {
+fn explain(name: &NameFacts, refusal: &Refusal, challenge: ChallengeKind, ca: &CaFacts) -> Finding {
     let whose = &name.name;
     let advice = ca.identities.first().map(|identity| caa_advice(whose, identity, None));
     let allow = match advice {
@@ -180,7 +181,7 @@ mod tests {
         CaaRecord { issuer_critical, tag: tag.to_owned(), value: value.to_owned() }
     }
 
-    fn judge(records: &[&str], wildcard: bool, challenge: Challenge, ca: &CaFacts) -> Option<Finding> {
+    fn judge(records: &[&str], wildcard: bool, challenge: ChallengeKind, ca: &CaFacts) -> Option<Finding> {
         let name = NameFacts {
             name: "example.com".parse().unwrap(),
             wildcard,
@@ -214,7 +215,7 @@ mod tests {
             (&["issue letsencrypt.org; cansignhttpexchanges=yes"], false),
         ];
         for (records, wildcard) in table {
-            assert_eq!(judge(records, *wildcard, Challenge::Http01, &ca()), None, "{records:?}");
+            assert_eq!(judge(records, *wildcard, ChallengeKind::Http01, &ca()), None, "{records:?}");
         }
     }
 
@@ -256,14 +257,14 @@ mod tests {
             ),
         ];
         for (records, wildcard, text) in table {
-            let found = judge(records, *wildcard, Challenge::Http01, &ca()).expect(text);
+            let found = judge(records, *wildcard, ChallengeKind::Http01, &ca()).expect(text);
             assert_eq!(found.text, *text);
         }
     }
 
     #[test]
     fn the_hint_is_a_record_to_add() {
-        let found = judge(&["issue ;"], false, Challenge::Dns01, &ca()).unwrap();
+        let found = judge(&["issue ;"], false, ChallengeKind::Dns01, &ca()).unwrap();
         assert_eq!(
             found.hint,
             "add a record that lets this CA issue, such as `example.com. CAA 0 issue \"letsencrypt.org\"`"
@@ -274,15 +275,15 @@ mod tests {
     fn a_bound_account_is_told_before_the_first_order() {
         let new = CaFacts { account: None, ..ca() };
         let records = ["issue letsencrypt.org; accounturi=https://ca.example/acct/8"];
-        let found = judge(&records, false, Challenge::Http01, &new).unwrap();
+        let found = judge(&records, false, ChallengeKind::Http01, &new).unwrap();
         assert!(found.hint.starts_with("this site has no account there yet"), "{found:?}");
     }
 
     #[test]
     fn a_ca_without_identities_is_judged_by_what_holds_for_all() {
         let nameless = CaFacts::default();
-        assert_eq!(judge(&["issue ca.example.net"], false, Challenge::Http01, &nameless), None);
-        assert!(judge(&["issue ;"], false, Challenge::Http01, &nameless).is_some());
+        assert_eq!(judge(&["issue ca.example.net"], false, ChallengeKind::Http01, &nameless), None);
+        assert!(judge(&["issue ;"], false, ChallengeKind::Http01, &nameless).is_some());
     }
 
     #[test]

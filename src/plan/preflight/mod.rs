@@ -13,33 +13,12 @@ use serde::Serialize;
 
 use crate::name::{Fqdn, Port};
 use crate::site::Listen;
+use crate::site::acme::ChallengeKind;
 use caa::CaaRecord;
 
 /// A clock this far off is worth a word. CAs date orders by their own clock, but a certificate may
 /// look not yet valid here, and an expired one may look fine.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
-
-/// How the CA makes sure that a name is ours (RFC 8555, section 8).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Challenge {
-    /// It fetches a file on port 80 (RFC 8555, section 8.3).
-    #[serde(rename = "http-01")]
-    Http01,
-    /// It reads a TXT record (RFC 8555, section 8.4).
-    #[serde(rename = "dns-01")]
-    Dns01,
-}
-
-impl Challenge {
-    /// Its name in the registry of validation methods (RFC 8555, section 9.7.8).
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Challenge::Http01 => "http-01",
-            Challenge::Dns01 => "dns-01",
-        }
-    }
-}
 
 /// Why the DNS told nothing of what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +97,7 @@ pub struct Facts {
     /// The addresses of this machine.
     pub own: Vec<IpAddr>,
     pub listen: Listen,
-    pub challenge: Challenge,
+    pub challenge: ChallengeKind,
     pub ca: CaFacts,
     pub now: Timestamp,
 }
@@ -147,11 +126,11 @@ impl Finding {
 pub fn findings(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
     found.extend(clock(facts.ca.date, facts.now));
-    if facts.challenge == Challenge::Http01 {
+    if facts.challenge == ChallengeKind::Http01 {
         found.extend(published(facts));
     }
     for name in &facts.names {
-        if facts.challenge == Challenge::Http01 {
+        if facts.challenge == ChallengeKind::Http01 {
             found.extend(resolution(name, facts));
             found.extend(ipv6(name, facts));
             found.extend(port_80(name, &facts.listen));

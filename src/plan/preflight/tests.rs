@@ -22,7 +22,7 @@ fn server(name: NameFacts) -> Facts {
         names: vec![name],
         own: addresses(&["127.0.0.1", "203.0.113.5", "172.17.0.1"]),
         listen: Listen { address: "0.0.0.0".parse().unwrap(), http: Port::HTTP, https: Port::HTTPS },
-        challenge: Challenge::Http01,
+        challenge: ChallengeKind::Http01,
         ca: CaFacts::default(),
         now: NOW.parse().unwrap(),
     }
@@ -153,7 +153,7 @@ fn dns_01_asks_nothing_of_port_80() {
         ..name()
     };
     let mut facts = server(hidden);
-    facts.challenge = Challenge::Dns01;
+    facts.challenge = ChallengeKind::Dns01;
     facts.listen.http = "8080".parse().unwrap();
     none(&facts);
     facts.names[0].caa = Err(NoAnswer::ServerFailure("SERVFAIL".to_owned()));

@@ -1,0 +1,324 @@
+//! One order on its way to a certificate (RFC 8555, section 7.1.6).
+
+mod validation;
+
+use std::time::Duration;
+
+use instant_acme::{Account, Error, Identifier, NewOrder, OrderStatus};
+use tokio::time::{Instant, sleep_until};
+
+use super::account::{self, Held};
+use super::answer::{explain, is_about_content, is_account_gone, is_refused};
+use super::directory::{self, certificate_id};
+use super::http::Http;
+use super::patience::{Patience, persist};
+use super::pending::{Pending, Wanted};
+use super::{CaFailure, Challenge, ChallengeKind, DirectoryFacts, Issued, Order, Solver, Tools, certificate};
+use crate::event::Event;
+use crate::failure::{Failure, Result};
+use crate::name::nearest;
+
+/// Between the first two looks at an order; the CA's Retry-After goes first.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+const LONGEST_LOOK: Duration = Duration::from_secs(3);
+
+pub(super) struct Work<'a, S> {
+    pub(super) order: &'a Order,
+    pub(super) tools: Tools<'a, S>,
+    pub(super) http: Http,
+    pub(super) facts: DirectoryFacts,
+    patience: Patience,
+}
+
+/// Why an order went no further.
+enum Stop {
+    /// The CA is done with this order: it can never give a certificate.
+    Invalid(CaFailure),
+    /// The order may still do.
+    Halt(CaFailure),
+}
+
+impl From<CaFailure> for Stop {
+    fn from(failure: CaFailure) -> Self {
+        Stop::Halt(failure)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Stop::Halt(failure.into())
+    }
+}
+
+impl From<Stop> for CaFailure {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Invalid(failure) | Stop::Halt(failure) => failure,
+        }
+    }
+}
+
+impl<'a, S: Solver> Work<'a, S> {
+    /// Asks for the directory and judges the order by it.
+    pub(super) async fn begin(
+        order: &'a Order,
+        tools: Tools<'a, S>,
+        patience: Patience,
+    ) -> Result<Self, CaFailure> {
+        check_challenge(order)?;
+        let http = Http::new(&order.endpoint)?;
+        let asked =
+            persist(tools.reporter, patience.answers, async || directory::ask(&http, &order.endpoint).await);
+        let facts = asked.await.map_err(|error| directory::unreadable(&order.endpoint, &error))?.facts;
+        let work = Work { order, tools, http, facts, patience };
+        work.check_profile()?;
+        Ok(work)
+    }
+
+    pub(super) async fn obtain(&self) -> Result<Issued, CaFailure> {
+        let held = account::open(self).await?;
+        if let Some(issued) = self.resume(&held.account).await? {
+            return Ok(issued);
+        }
+        let (mut order, mut pending) = self.start(held).await?;
+        Ok(self.complete(&mut order, &mut pending).await?)
+    }
+
+    pub(super) fn directory(&self) -> &str {
+        &self.order.endpoint.directory
+    }
+
+    /// The CA's host, for messages.
+    pub(super) fn ca(&self) -> &str {
+        let rest = self.directory().strip_prefix("https://").unwrap_or(self.directory());
+        rest.split('/').next().unwrap_or(rest)
+    }
+
+    pub(super) async fn persist<T>(&self, ask: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+        persist(self.tools.reporter, self.patience.answers, ask).await
+    }
+
+    fn check_profile(&self) -> Result<()> {
+        let Some(wanted) = &self.order.profile else { return Ok(()) };
+        let known = &self.facts.profiles;
+        if known.contains_key(wanted) {
+            return Ok(());
+        }
+        let failure = Failure::usage(format!("{} has no certificate profile `{wanted}`", self.ca()));
+        let names: Vec<&str> = known.keys().map(String::as_str).collect();
+        Err(match nearest(wanted, names.iter().copied()) {
+            _ if names.is_empty() => failure.hint("it has no profiles at all: leave the profile out"),
+            Some(near) => failure.hint(format!("did you mean `{near}`? It has {}", names.join(", "))),
+            None => failure.hint(format!("it has {}", names.join(", "))),
+        })
+    }
+
+    /// Goes on with the order in the vault. `None` when there is none, or none that can be gone on
+    /// with: then the vault has none afterwards, and no answer of it lies about.
+    async fn resume(&self, account: &Account) -> Result<Option<Issued>, CaFailure> {
+        let Some(text) = self.tools.vault.load_order()? else { return Ok(None) };
+        let Some(mut pending) = Pending::from_secret(&text) else {
+            self.note("the stored order cannot be read: a new one is made");
+            self.tools.vault.forget_order()?;
+            return Ok(None);
+        };
+        let found = match pending.wanted == Wanted::new(self.order, account.id()) {
+            true => self.find(account, &pending.url).await?,
+            false => None,
+        };
+        let Some(mut order) = found else {
+            self.withdraw(&pending.presented).await;
+            self.tools.vault.forget_order()?;
+            return Ok(None);
+        };
+        self.note("an order that was begun earlier goes on");
+        match self.complete(&mut order, &mut pending).await {
+            Ok(issued) => Ok(Some(issued)),
+            // The CA may have looked for the answers while nobody kept them there.
+            Err(Stop::Invalid(_)) => {
+                self.note("the earlier order came to nothing: a new one is made");
+                Ok(None)
+            }
+            Err(Stop::Halt(failure)) => Err(failure),
+        }
+    }
+
+    /// `None` when the CA does not know the order (any more), or this account may not see it.
+    async fn find(&self, account: &Account, url: &str) -> Result<Option<instant_acme::Order>, CaFailure> {
+        match self.persist(async || account.order(url.to_owned()).await).await {
+            Ok(order) => Ok(Some(order)),
+            Err(error) if is_refused(&error) => Ok(None),
+            Err(error) => Err(explain(&error, format!("cannot look at the order at {}", self.ca()))),
+        }
+    }
+
+    /// A new order, in the vault before anything is done with it.
+    async fn start(&self, held: Held) -> Result<(instant_acme::Order, Pending), CaFailure> {
+        let mut account = held.account;
+        let mut placed = self.place(&account).await;
+        let doubtful = placed.as_ref().is_err_and(is_account_gone) && !held.fresh;
+        if doubtful && account::is_gone(self, &account).await? {
+            account = account::replace(self).await?.account;
+            placed = self.place(&account).await;
+        }
+        let order = placed
+            .map_err(|error| explain(&error, format!("cannot order a certificate from {}", self.ca())))?;
+        let pending = Pending {
+            url: order.url().to_owned(),
+            wanted: Wanted::new(self.order, account.id()),
+            key: (self.tools.new_key)()?,
+            presented: Vec::new(),
+        };
+        self.keep(&pending)?;
+        Ok((order, pending))
+    }
+
+    /// `replaces` is a courtesy (RFC 9773, section 5): a CA that will not have it, such as one that
+    /// did not issue the certificate, is asked without.
+    async fn place(&self, account: &Account) -> Result<instant_acme::Order, Error> {
+        let names: Vec<Identifier> = self.order.names.iter().cloned().map(Identifier::Dns).collect();
+        let new = || match &self.order.profile {
+            Some(profile) => NewOrder::new(&names).profile(profile),
+            None => NewOrder::new(&names),
+        };
+        let replaces = self.order.replaces.as_deref().filter(|_| self.facts.renewal_info);
+        if let Some(id) = replaces.and_then(certificate_id) {
+            let placed = self.persist(async || account.new_order(&new().replaces(id.clone())).await).await;
+            match placed {
+                Err(error) if is_about_content(&error) => {}
+                settled => return settled,
+            }
+        }
+        self.persist(async || account.new_order(&new()).await).await
+    }
+
+    /// From wherever the order is to the certificate. Answers to challenges are gone afterwards,
+    /// and so is an order that the CA is done with.
+    async fn complete(&self, order: &mut instant_acme::Order, pending: &mut Pending) -> Result<Issued, Stop> {
+        let outcome = self.walk(order, pending).await;
+        if !pending.presented.is_empty() {
+            self.withdraw(&pending.presented).await;
+            pending.presented.clear();
+            self.keep(pending)?;
+        }
+        if let Err(Stop::Invalid(_)) = outcome {
+            self.tools.vault.forget_order()?;
+        }
+        outcome
+    }
+
+    async fn walk(&self, order: &mut instant_acme::Order, pending: &mut Pending) -> Result<Issued, Stop> {
+        if order.state().status == OrderStatus::Pending {
+            self.validate(order, pending).await?;
+        }
+        if order.state().status == OrderStatus::Ready {
+            self.finalize(order, pending).await?;
+        }
+        let reason = format!("{} to issue the certificate", self.ca());
+        self.leave(order, OrderStatus::Processing, self.patience.issuance, &reason).await?;
+        if order.state().status != OrderStatus::Valid {
+            return Err(Stop::Invalid(self.invalid(order).await?));
+        }
+        let chain_pem = self.download(order).await?;
+        match certificate::check(&chain_pem, &pending.key, &self.order.names) {
+            Ok(()) => Ok(Issued { chain_pem, key_pem: pending.key.clone() }),
+            Err(failure) => Err(Stop::Invalid(failure.into())),
+        }
+    }
+
+    /// Asks for the certificate. The CA may have heard an earlier request whose answer was lost: then
+    /// it refuses this one, and the order is further on than we thought.
+    async fn finalize(&self, order: &mut instant_acme::Order, pending: &Pending) -> Result<(), CaFailure> {
+        let request = certificate::request(&pending.key, &self.order.names)?;
+        let Err(error) = self.persist(async || order.finalize_csr(&request).await).await else {
+            return Ok(());
+        };
+        if is_refused(&error) {
+            self.look(order).await?;
+            if order.state().status != OrderStatus::Ready {
+                return Ok(());
+            }
+        }
+        Err(explain(&error, format!("{} does not issue the certificate", self.ca())))
+    }
+
+    async fn download(&self, order: &mut instant_acme::Order) -> Result<String, CaFailure> {
+        let downloaded = self.persist(async || order.certificate().await).await;
+        let explained = |error: &Error| {
+            explain(error, format!("cannot fetch the certificate from {}; it is kept there", self.ca()))
+        };
+        downloaded
+            .map_err(|error| explained(&error))?
+            .ok_or_else(|| explained(&Error::Str("the order is not valid any more")))
+    }
+
+    /// Looks at the order until its status is not `status` any more.
+    async fn leave(
+        &self,
+        order: &mut instant_acme::Order,
+        status: OrderStatus,
+        limit: Duration,
+        reason: &str,
+    ) -> Result<(), CaFailure> {
+        let deadline = Instant::now() + limit;
+        let mut pause = FIRST_LOOK;
+        while order.state().status == status {
+            let next = Instant::now() + self.http.pause().unwrap_or(pause);
+            if next > deadline {
+                return Err(self.late(reason, limit));
+            }
+            self.wait(reason, deadline - Instant::now());
+            sleep_until(next).await;
+            pause = pause.mul_f32(1.6).min(LONGEST_LOOK);
+            self.look(order).await?;
+        }
+        Ok(())
+    }
+
+    fn late(&self, reason: &str, limit: Duration) -> CaFailure {
+        let message = format!("waited {} s for {reason}", limit.as_secs());
+        let failure = Failure::failed(message).hint("the order is kept: the next attempt goes on with it");
+        CaFailure { failure, retry_after: None }
+    }
+
+    async fn look(&self, order: &mut instant_acme::Order) -> Result<(), CaFailure> {
+        let looked = self.persist(async || order.refresh().await.map(|_| ())).await;
+        looked.map_err(|error| explain(&error, format!("cannot look at the order at {}", self.ca())))
+    }
+
+    /// What is not taken away does no harm: the CA forgets what it looked for.
+    async fn withdraw(&self, challenges: &[Challenge]) {
+        if challenges.is_empty() {
+            return;
+        }
+        if let Err(failure) = self.tools.solver.withdraw(challenges).await {
+            let text = format!("answers to the CA's challenges are left behind: {failure}");
+            self.tools.reporter.report(Event::Warning { text });
+        }
+    }
+
+    fn keep(&self, pending: &Pending) -> Result<()> {
+        self.tools.vault.save_order(&pending.to_secret()?)
+    }
+
+    fn wait(&self, reason: &str, limit: Duration) {
+        let reason = reason.to_owned();
+        self.tools.reporter.report(Event::Waiting { reason, seconds_at_most: limit.as_secs() });
+    }
+
+    fn note(&self, text: &str) {
+        self.tools.reporter.report(Event::Note { text: text.to_owned() });
+    }
+}
+
+/// RFC 8555, section 8.3: HTTP-01 is not for wildcards at the CAs there are.
+fn check_challenge(order: &Order) -> Result<()> {
+    let wildcard = order.names.iter().find(|name| name.starts_with("*."));
+    match wildcard {
+        Some(name) if order.challenge == ChallengeKind::Http01 => {
+            Err(Failure::usage(format!("`{name}` cannot be proven by http-01"))
+                .hint("names with `*` need the challenge dns-01"))
+        }
+        _ => Ok(()),
+    }
+}
