@@ -1,7 +1,8 @@
-//! The machine we run on: files, the lock, the clock, randomness, ports and plain HTTP questions.
+//! The machine we run on: files, the lock, the clock, randomness, ports, hooks and plain HTTP questions.
 
 pub mod clock;
 pub mod files;
+pub mod hook;
 pub mod journal;
 pub mod lock;
 pub mod machine;

@@ -1,0 +1,47 @@
+//! Servers that a test starts for itself, on loopback alone, and ends by their number.
+
+#![allow(dead_code, reason = "each suite uses its part")]
+
+use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Ends with its owner, also when a test fails.
+pub struct Daemon(Child);
+
+impl Daemon {
+    pub fn start(command: &mut Command) -> Daemon {
+        let shown = format!("{command:?}");
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        Daemon(child.unwrap_or_else(|error| panic!("cannot start {shown}: {error}")))
+    }
+
+    /// Waits until the server answers; one that ends instead fails the test.
+    pub fn wait_until(&mut self, what: &str, mut ready: impl FnMut() -> bool) {
+        let started = Instant::now();
+        while !ready() {
+            let ended = self.0.try_wait().unwrap();
+            assert!(ended.is_none(), "{what} ended: {ended:?}");
+            assert!(started.elapsed() < Duration::from_secs(10), "{what} does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A port that is free for TCP and UDP on each of these addresses.
+pub fn free_port(addresses: &[IpAddr]) -> u16 {
+    let free = |port: u16| {
+        addresses.iter().all(|address| {
+            TcpListener::bind((*address, port)).is_ok() && UdpSocket::bind((*address, port)).is_ok()
+        })
+    };
+    let candidate = || TcpListener::bind((addresses[0], 0)).unwrap().local_addr().unwrap().port();
+    std::iter::repeat_with(candidate).take(100).find(|port| free(*port)).expect("a free port")
+}
