@@ -14,8 +14,8 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 const SHORT_LIVED: SignedDuration = SignedDuration::from_hours(24 * 10);
 /// So far before or after that share, in parts of the lifetime, so that not all sites come at once.
 const JITTER: i128 = 3 * WHOLE / 100;
-/// A share of the lifetime is counted in millionths.
-const WHOLE: i128 = 1_000_000;
+/// Shares are counted in parts of which two thirds, five sixths and hundredths are whole numbers.
+const WHOLE: i128 = 600_000;
 /// A window of the CA's choice is not waited for beyond this share: failures need time, too.
 const LATEST: i128 = 5 * WHOLE / 6;
 
@@ -80,9 +80,9 @@ impl Lifetime {
         i128::from(self.not_after.as_second()) - i128::from(self.not_before.as_second())
     }
 
-    /// The moment at which so many millionths are over.
-    fn share(self, millionths: i128) -> Timestamp {
-        between(self.not_before, self.not_after, millionths)
+    /// The moment at which so many parts of it are over.
+    fn share(self, parts: i128) -> Timestamp {
+        between(self.not_before, self.not_after, parts)
     }
 
     fn is_short(self) -> bool {
@@ -228,10 +228,10 @@ fn fraction(seed: &str) -> i128 {
     i128::from(number) * WHOLE / (1 << 32)
 }
 
-/// So many millionths of the way from `start` to `end`.
-fn between(start: Timestamp, end: Timestamp, millionths: i128) -> Timestamp {
+/// So many parts of the way from `start` to `end`.
+fn between(start: Timestamp, end: Timestamp, parts: i128) -> Timestamp {
     let (from, to) = (i128::from(start.as_second()), i128::from(end.as_second()));
-    let second = from + (to - from) * millionths / WHOLE;
+    let second = from + (to - from) * parts / WHOLE;
     // Between two moments there is a moment.
     i64::try_from(second).ok().and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(start)
 }
@@ -242,4 +242,262 @@ fn later(moment: Timestamp, by: SignedDuration) -> Timestamp {
 
 fn minute(moment: Timestamp) -> String {
     moment.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    /// Valid from 2026-01-01 for so many hours.
+    fn hours(number: i64) -> Lifetime {
+        let not_before = at("2026-01-01T00:00:00Z");
+        Lifetime { not_before, not_after: later(not_before, SignedDuration::from_hours(number)) }
+    }
+
+    fn days(number: i64) -> Lifetime {
+        hours(number * 24)
+    }
+
+    fn window(start: &str, end: &str) -> Attempts {
+        let window = Window { start: at(start), end: at(end), check_again: at(end) };
+        Attempts { window: Some(window), ..Attempts::default() }
+    }
+
+    fn ask(lifetime: Lifetime, attempts: &Attempts, now: &str) -> Decision {
+        decide(lifetime, None, attempts, "seed", at(now))
+    }
+
+    fn waits(decision: Decision) -> (Timestamp, String) {
+        match decision {
+            Decision::Wait { until, why } => (until, why),
+            Decision::Renew { why } => panic!("renewed: {why}"),
+        }
+    }
+
+    fn renews(decision: Decision) -> String {
+        match decision {
+            Decision::Renew { why } => why,
+            Decision::Wait { until, why } => panic!("waits until {until}: {why}"),
+        }
+    }
+
+    #[test]
+    fn common_lifetimes() {
+        let table = [
+            (hours(6 * 24), "2026-01-03T23:03:50Z half of its 6 days"),
+            (hours(160), "2026-01-04T06:57:36Z half of its 160 hours"),
+            (days(47), "2026-01-31T16:38:44Z two thirds of its 47 days"),
+            (days(90), "2026-02-28T23:05:28Z two thirds of its 90 days"),
+            (days(200), "2026-05-12T18:52:09Z two thirds of its 200 days"),
+            (days(397), "2026-09-20T14:51:41Z two thirds of its 397 days"),
+        ];
+        for (lifetime, expected) in table {
+            let (until, why) = waits(ask(lifetime, &Attempts::default(), "2026-01-01T00:00:00Z"));
+            assert_eq!(format!("{until} {why}"), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_due_is_renewed_and_says_why() {
+        let none = Attempts::default();
+        let ninety = days(90);
+        assert_eq!(renews(ask(ninety, &none, "2026-03-05T00:00:00Z")), "two thirds of its 90 days");
+        assert_eq!(renews(ask(ninety, &none, "2026-04-01T00:00:00Z")), "it expired on 2026-04-01 00:00 UTC");
+        let changed =
+            decide(ninety, Some("it is not for `b.example`".to_owned()), &none, "", ninety.not_before);
+        assert_eq!(renews(changed), "it is not for `b.example`");
+    }
+
+    #[test]
+    fn the_window_of_the_ca_comes_first() {
+        let asked = window("2026-02-01T00:00:00Z", "2026-02-03T00:00:00Z");
+        let (until, why) = waits(ask(days(90), &asked, "2026-01-31T00:00:00Z"));
+        assert_eq!(why, "the CA asks for it between 2026-02-01 00:00 UTC and 2026-02-03 00:00 UTC");
+        assert!(at("2026-02-01T00:00:00Z") <= until && until < at("2026-02-03T00:00:00Z"), "{until}");
+        assert_eq!(renews(ask(days(90), &asked, "2026-02-03T00:00:00Z")), why);
+        // Wholly in the past: the CA wants it now, as after a revocation (RFC 9773, section 4.2).
+        assert_eq!(renews(ask(days(90), &asked, "2026-02-20T00:00:00Z")), why);
+    }
+
+    #[test]
+    fn a_window_that_leaves_no_time_is_not_waited_for() {
+        let asked = window("2026-03-30T00:00:00Z", "2026-03-31T00:00:00Z");
+        let (until, why) = waits(ask(days(90), &asked, "2026-01-31T00:00:00Z"));
+        assert_eq!(until, at("2026-03-17T00:00:00Z"), "five sixths of 90 days");
+        assert!(why.ends_with("which would leave little time for a second attempt"), "{why}");
+    }
+
+    #[test]
+    fn a_window_without_sense_is_ignored() {
+        let table = [
+            ("2026-02-03T00:00:00Z", "2026-02-01T00:00:00Z"),
+            ("2026-02-01T00:00:00Z", "2026-02-01T00:00:00Z"),
+            ("2026-04-01T00:00:00Z", "2026-05-01T00:00:00Z"),
+            ("2025-02-01T00:00:00Z", "2025-03-01T00:00:00Z"),
+        ];
+        for (start, end) in table {
+            let (_, why) = waits(ask(days(90), &window(start, end), "2026-01-31T00:00:00Z"));
+            assert_eq!(why, "two thirds of its 90 days", "{start} {end}");
+        }
+    }
+
+    #[test]
+    fn moments_are_spread_over_the_window_and_the_jitter() {
+        let asked = window("2026-02-01T00:00:00Z", "2026-02-11T00:00:00Z");
+        let mut tenths = [0; 10];
+        let mut least = Timestamp::MAX;
+        let mut most = Timestamp::MIN;
+        for number in 0..1000 {
+            let moment = |attempts: &Attempts| {
+                waits(decide(days(100), None, attempts, &number.to_string(), at("2026-01-01T00:00:00Z"))).0
+            };
+            let into = moment(&asked).duration_since(at("2026-02-01T00:00:00Z")).as_hours() / 24;
+            tenths[usize::try_from(into).unwrap()] += 1;
+            let own = moment(&Attempts::default());
+            (least, most) = (least.min(own), most.max(own));
+        }
+        assert!(tenths.iter().all(|count| (60..140).contains(count)), "{tenths:?}");
+        // 66.7 days, three more or less.
+        assert!(least >= at("2026-03-05T15:59:00Z") && least < at("2026-03-06T00:00:00Z"), "{least}");
+        assert!(most > at("2026-03-11T08:00:00Z") && most <= at("2026-03-11T16:00:00Z"), "{most}");
+    }
+
+    #[test]
+    fn pauses_grow_up_to_a_tenth_of_what_is_left_or_a_day() {
+        let now = at("2026-03-10T00:00:00Z");
+        let pause = |failures, lifetime: Lifetime| {
+            Attempts { failures, ..Attempts::default() }.pause_length(lifetime, now).as_secs() / 60
+        };
+        let ninety: Vec<_> = (0..9).map(|failures| pause(failures, days(90))).collect();
+        assert_eq!(ninety, [1, 1, 4, 16, 64, 256, 1024, 1440, 1440]);
+        let nearly_over = days(69);
+        let short: Vec<_> = (1..6).map(|failures| pause(failures, nearly_over)).collect();
+        assert_eq!(short, [1, 4, 16, 64, 144], "24 hours are left");
+        assert_eq!(pause(9, days(30)), 15, "expired");
+        assert_eq!(pause(u32::MAX, days(90)), 1440);
+    }
+
+    #[test]
+    fn failures_and_the_ca_hold_it_back() {
+        let ninety = days(90);
+        let once = Attempts::default().after_failure(None, at("2026-03-10T00:00:00Z"));
+        let (until, why) = waits(ask(ninety, &once, "2026-03-10T00:00:30Z"));
+        assert_eq!((until, why.as_str()), (at("2026-03-10T00:01:00Z"), "the last attempt failed"));
+        let asked = once.after_failure(Some(at("2026-03-12T00:00:00Z")), at("2026-03-10T00:01:00Z"));
+        assert_eq!((asked.failures, asked.last), (2, Some(at("2026-03-10T00:01:00Z"))));
+        let (until, why) = waits(ask(ninety, &asked, "2026-03-11T00:00:00Z"));
+        assert_eq!(until, at("2026-03-12T00:00:00Z"));
+        assert_eq!(why, "the CA asks for no attempt before 2026-03-12 00:00 UTC");
+        // Even a certificate that has expired gets no answer sooner.
+        assert_eq!(waits(ask(days(30), &asked, "2026-03-11T00:00:00Z")).0, until);
+        renews(ask(ninety, &asked, "2026-03-12T00:00:00Z"));
+    }
+
+    #[test]
+    fn what_a_wrong_clock_noted_stops_nothing() {
+        let ninety = days(90);
+        let ahead =
+            Attempts::default().after_failure(Some(at("2027-03-11T00:00:00Z")), at("2027-03-10T00:00:00Z"));
+        renews(ask(ninety, &ahead, "2026-03-10T00:00:00Z"));
+        let only_asked = Attempts { last: None, ..ahead };
+        renews(ask(ninety, &only_asked, "2026-03-10T00:00:00Z"));
+        // A few minutes ahead are a clock that was set right.
+        let a_little = Attempts::default().after_failure(None, at("2026-03-10T00:05:00Z"));
+        waits(ask(ninety, &a_little, "2026-03-10T00:00:00Z"));
+        // A clock that is behind: the certificate is not valid yet, and another would not be either.
+        let (_, why) = waits(ask(ninety, &Attempts::default(), "2025-12-30T00:00:00Z"));
+        assert_eq!(why, "two thirds of its 90 days");
+    }
+
+    /// Runs each hour; the CA never answers. The attempts, as hours since the certificate began.
+    fn hourly(lifetime: Lifetime, seed: &str, minute: i64) -> Vec<i64> {
+        let mut attempts = Attempts::default();
+        let mut made = Vec::new();
+        for hour in 0..lifetime.not_after.duration_since(lifetime.not_before).as_hours() {
+            let now = later(lifetime.not_before, SignedDuration::from_mins(hour * 60 + minute));
+            if let Decision::Renew { .. } = decide(lifetime, None, &attempts, seed, now) {
+                made.push(hour);
+                attempts = attempts.after_failure(None, now);
+            }
+        }
+        made
+    }
+
+    #[test]
+    fn every_lifetime_has_many_attempts_in_time() {
+        for number in 1..=400 {
+            let made = hourly(days(number), &number.to_string(), number % 60);
+            let total = number * 24;
+            let (earliest, latest) = if number <= 10 { (47, 55) } else { (63, 71) };
+            let first = made[0];
+            assert!(first * 100 >= total * earliest - 100, "{number} days: {first} of {total} hours");
+            // The next whole hour after the moment.
+            assert!(first * 100 <= total * latest + 100, "{number} days: {first} of {total} hours");
+            assert!(
+                made.iter().filter(|hour| **hour * 10 < total * 9).count() >= 4,
+                "{number} days: {made:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_two_attempts_within_a_minute() {
+        let lifetime = days(6);
+        let mut attempts = Attempts::default();
+        let mut now = later(lifetime.not_after, -MINUTE * 60);
+        let mut made: Vec<Timestamp> = Vec::new();
+        while now < later(lifetime.not_after, HOUR) {
+            if let Decision::Renew { .. } = decide(lifetime, None, &attempts, "seed", now) {
+                made.push(now);
+                attempts = attempts.after_failure(None, now);
+            }
+            now = later(now, SignedDuration::from_secs(7));
+        }
+        assert!(made.len() > 5, "{made:?}");
+        assert!(made.windows(2).all(|pair| pair[1].duration_since(pair[0]) >= MINUTE), "{made:?}");
+    }
+
+    #[test]
+    fn the_window_is_asked_again_within_a_day() {
+        let now = at("2026-03-10T00:00:00Z");
+        let told = |retry_after: Option<&str>| {
+            let window = Window::told(now, now, retry_after.map(at), now);
+            window.check_again.duration_since(now).as_mins()
+        };
+        assert_eq!(told(None), 360);
+        assert_eq!(told(Some("2026-03-10T02:00:00Z")), 120);
+        assert_eq!(told(Some("2026-03-09T02:00:00Z")), 1);
+        assert_eq!(told(Some("2026-04-09T02:00:00Z")), 1440);
+        assert!(Attempts::default().window_is_stale(now));
+        let known = |again: &str| {
+            let window = Window { start: now, end: now, check_again: at(again) };
+            Attempts { window: Some(window), ..Attempts::default() }.window_is_stale(now)
+        };
+        assert!(known("2026-03-10T00:00:00Z") && !known("2026-03-10T00:00:01Z"));
+        assert!(known("2026-03-12T00:00:00Z"), "noted by another clock");
+    }
+
+    #[test]
+    fn what_is_remembered_is_read_back() {
+        let attempts = window("2026-02-01T00:00:00Z", "2026-02-03T00:00:00Z")
+            .after_failure(Some(at("2026-02-02T00:00:00Z")), at("2026-02-01T12:00:00Z"));
+        let text = serde_json::to_string(&attempts).unwrap();
+        assert_eq!(serde_json::from_str::<Attempts>(&text).unwrap(), attempts);
+        assert_eq!(serde_json::from_str::<Attempts>("{}").unwrap(), Attempts::default());
+    }
+
+    #[test]
+    fn the_ends_of_time_upset_nothing() {
+        let always = Lifetime { not_before: Timestamp::MIN, not_after: Timestamp::MAX };
+        let never = Lifetime { not_before: Timestamp::MAX, not_after: Timestamp::MIN };
+        let failed = Attempts::default().after_failure(Some(Timestamp::MAX), Timestamp::MAX);
+        for now in [Timestamp::MIN, at("2026-03-10T00:00:00Z"), Timestamp::MAX] {
+            renews(decide(never, None, &Attempts::default(), "seed", now));
+            let _ = decide(always, None, &failed, "seed", now);
+        }
+    }
 }

@@ -47,7 +47,7 @@ impl FromStr for KeyKind {
     type Err = Invalid;
     fn from_str(text: &str) -> Result<Self, Invalid> {
         KeyKind::ALL.into_iter().find(|kind| kind.word() == text).ok_or_else(|| {
-            let near = nearest(text, KeyKind::ALL.map(KeyKind::word));
+            let near = nearest(&text.to_lowercase(), KeyKind::ALL.map(KeyKind::word));
             let near = near.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
             Invalid(format!("expected `p256`, `p384`, `rsa2048`, `rsa3072` or `rsa4096`{near}"))
         })

@@ -166,7 +166,7 @@ pub fn leaf_due(facts: &CertificateFacts, wanted: &[Fqdn], now: Timestamp) -> Op
     })
 }
 
-fn date(moment: Timestamp) -> String {
+pub(super) fn date(moment: Timestamp) -> String {
     moment.strftime("%Y-%m-%d").to_string()
 }
 
@@ -215,9 +215,14 @@ fn check_key(chain: &[CertificateDer<'static>], key: &PrivateKeyDer<'static>) ->
     }
 }
 
-fn facts(der: &CertificateDer<'_>) -> Result<CertificateFacts> {
+pub(super) fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>> {
     let (_, certificate) = X509Certificate::from_der(der)
         .map_err(|error| Failure::usage("the certificate cannot be understood").because(error))?;
+    Ok(certificate)
+}
+
+pub(super) fn facts(der: &CertificateDer<'_>) -> Result<CertificateFacts> {
+    let certificate = parse(der)?;
     let (subject, issuer) = (certificate.subject(), certificate.issuer());
     let validity = certificate.validity();
     Ok(CertificateFacts {

@@ -67,7 +67,7 @@ mod tests {
         works(KeyKind::Rsa3072, "RSA 3072 bits");
     }
 
-    /// ring refuses keys whose first prime is the smaller one.
+    /// Among so many keys are some whose first prime is the smaller one.
     #[test]
     fn every_rsa_key_is_accepted() {
         for _ in 0..6 {

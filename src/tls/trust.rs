@@ -17,11 +17,20 @@ use crate::name::Fqdn;
 /// Whether the chain leads to an authority of Mozilla's root program, for every one of `names`. A
 /// certificate that has ended is judged as of its last day: what it promised still holds.
 pub fn is_publicly_trusted(chain_pem: &str, names: &[Fqdn], now: Timestamp) -> Result<bool> {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    is_trusted(roots, chain_pem, names, now)
+    is_trusted(public_roots(), chain_pem, names, now)
 }
 
-fn is_trusted(roots: RootCertStore, chain_pem: &str, names: &[Fqdn], now: Timestamp) -> Result<bool> {
+/// The authorities of Mozilla's root program.
+pub(super) fn public_roots() -> RootCertStore {
+    RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
+}
+
+pub(super) fn is_trusted(
+    roots: RootCertStore,
+    chain_pem: &str,
+    names: &[Fqdn],
+    now: Timestamp,
+) -> Result<bool> {
     let facts = inspect(chain_pem)?;
     let chain = certificates(chain_pem)?;
     let provider = Arc::new(ring::default_provider());

@@ -1,0 +1,169 @@
+//! Which certificate is the server's, and who issued whom.
+
+use std::sync::Arc;
+
+use rustls::Error as TlsError;
+use rustls::crypto::ring::sign::any_supported_type;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::error::X509Error;
+
+use super::read::Contents;
+use crate::failure::{Failure, Result};
+use crate::tls::inspect::{CertificateFacts, PublicKey, facts, parse};
+
+/// The server's certificate with its issuers.
+#[derive(Debug)]
+pub struct Chain<'a> {
+    /// The server's first, each followed by its issuer; the root is not among them, unless it is the server's own.
+    links: Vec<Link<'a>>,
+    /// The root's subject, when the files held it.
+    pub root: Option<String>,
+}
+
+#[derive(Debug)]
+pub struct Link<'a> {
+    pub der: &'a CertificateDer<'static>,
+    pub facts: CertificateFacts,
+}
+
+impl<'a> Link<'a> {
+    fn new(der: &'a CertificateDer<'static>) -> Result<Link<'a>> {
+        Ok(Link { der, facts: facts(der)? })
+    }
+
+    /// Named as the issuer, and the signature is its own.
+    fn issued(&self, other: &Link<'_>) -> Result<bool> {
+        if !self.facts.is_ca || !other.facts.is_from(&self.facts) {
+            return Ok(false);
+        }
+        // Keys of other lengths verify nothing here, right or wrong; the short ones are refused later.
+        if matches!(self.facts.key, PublicKey::Rsa(bits) if !(2048..=8192).contains(&bits)) {
+            return Ok(true);
+        }
+        let (issuer, subject) = (parse(self.der)?, parse(other.der)?);
+        // An algorithm unknown here is left to the client's own check.
+        let verdict = subject.verify_signature(Some(issuer.public_key()));
+        Ok(!matches!(verdict, Err(X509Error::SignatureVerificationError)))
+    }
+}
+
+impl<'a> Chain<'a> {
+    /// Fails when a certificate has nothing to do with the server's.
+    pub fn build(leaf: &'a CertificateDer<'static>, all: &'a [CertificateDer<'static>]) -> Result<Chain<'a>> {
+        let mut pool = pool(leaf, all)?;
+        let mut links = vec![Link::new(leaf)?];
+        let mut root = None;
+        while let Some(issuer) = take_issuer(&mut pool, &links)? {
+            if issuer.facts.self_signed {
+                root = Some(issuer.facts.subject);
+                break;
+            }
+            links.push(issuer);
+        }
+        let chain = Chain { links, root };
+        chain.refuse_strangers(&pool)?;
+        Ok(chain)
+    }
+
+    /// What a server sends.
+    pub fn served(&self) -> impl Iterator<Item = &'a CertificateDer<'static>> {
+        self.links.iter().map(|link| link.der)
+    }
+
+    pub fn links(&self) -> &[Link<'a>] {
+        &self.links
+    }
+
+    /// The facts of the server's certificate and of the last one before the root.
+    pub fn ends(&self) -> Option<(&CertificateFacts, &CertificateFacts)> {
+        Some((&self.links.first()?.facts, &self.links.last()?.facts))
+    }
+
+    /// What is left may be a further root or a second certificate of the same authority (cross-signed), and no more.
+    fn refuse_strangers(&self, left: &[Link<'_>]) -> Result<()> {
+        let is_known = |link: &Link<'_>| {
+            let subject = &link.facts.subject;
+            self.root.as_ref() == Some(subject)
+                || self.links.iter().skip(1).any(|known| known.facts.subject == *subject)
+                || self.links.iter().any(|known| known.facts.is_from(&link.facts))
+                || left
+                    .iter()
+                    .any(|other| other.facts.subject != *subject && other.facts.is_from(&link.facts))
+        };
+        match (left.iter().find(|link| !is_known(link)), self.ends()) {
+            (Some(stranger), Some((leaf, _))) => Err(Failure::usage(format!(
+                "the certificate `{}` has nothing to do with the one of `{}`",
+                stranger.facts.subject, leaf.subject
+            ))
+            .hint("take it out of the file")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Each other certificate once.
+fn pool<'a>(leaf: &CertificateDer<'_>, all: &'a [CertificateDer<'static>]) -> Result<Vec<Link<'a>>> {
+    let mut pool: Vec<Link<'a>> = Vec::new();
+    for der in all {
+        if der != leaf && !pool.iter().any(|link| link.der == der) {
+            pool.push(Link::new(der)?);
+        }
+    }
+    Ok(pool)
+}
+
+/// Takes the issuer of the last link out of the pool: a root rather than another (the way is shorter), then the one that
+/// lasts longest.
+fn take_issuer<'a>(pool: &mut Vec<Link<'a>>, links: &[Link<'a>]) -> Result<Option<Link<'a>>> {
+    let Some(last) = links.last().filter(|link| !link.facts.self_signed) else { return Ok(None) };
+    let mut best: Option<usize> = None;
+    for (index, candidate) in pool.iter().enumerate() {
+        let rank = |link: &Link<'_>| (link.facts.self_signed, link.facts.not_after);
+        if candidate.issued(last)? && best.is_none_or(|best| rank(candidate) > rank(&pool[best])) {
+            best = Some(index);
+        }
+    }
+    Ok(best.map(|index| pool.remove(index)))
+}
+
+/// The certificate that a key belongs to, and that key. Of several the one that lasts longest: they are renewals of each
+/// other.
+pub fn leaf_and_key(contents: &Contents) -> Result<(&CertificateDer<'static>, &PrivateKeyDer<'static>)> {
+    let mut fitting = Vec::new();
+    let mut unusable = None;
+    for key in &contents.keys {
+        match owners(key, &contents.certificates) {
+            Ok(certificates) => {
+                fitting.extend(certificates.into_iter().map(|certificate| (certificate, key)))
+            }
+            Err(error) => unusable = Some(error),
+        }
+    }
+    let mut best = None;
+    for (certificate, key) in fitting {
+        let end = facts(certificate)?.not_after;
+        if best.is_none_or(|(_, _, latest)| end > latest) {
+            best = Some((certificate, key, end));
+        }
+    }
+    let pair = best.map(|(certificate, key, _)| (certificate, key));
+    pair.ok_or_else(|| match (unusable, contents.certificates.len()) {
+        (Some(error), _) => Failure::usage("the key cannot be used").because(error).hint(
+            "browsers take EC keys on the curves P-256 and P-384, and RSA keys from 2048 bits; here up to 4096",
+        ),
+        (None, 1) => Failure::usage("the key does not belong to the certificate"),
+        (None, _) => Failure::usage("the key does not belong to any of the certificates"),
+    })
+}
+
+fn owners<'a>(
+    key: &PrivateKeyDer<'_>,
+    certificates: &'a [CertificateDer<'static>],
+) -> Result<Vec<&'a CertificateDer<'static>>, TlsError> {
+    let key = any_supported_type(key)?;
+    let belongs = |certificate: &&CertificateDer<'static>| {
+        CertifiedKey::new(vec![(*certificate).clone()], Arc::clone(&key)).keys_match().is_ok()
+    };
+    Ok(certificates.iter().filter(belongs).collect())
+}
