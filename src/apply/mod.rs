@@ -110,8 +110,11 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
                 return failure.hint(format!("undoing it failed too ({action}: {second})"));
             }
         }
-        if !step.on_failure.is_empty() && step.action.is_health_gate() {
-            failure.kind = Kind::HealthGate;
+        if step.gate {
+            // A wrong site file stays one.
+            if failure.kind == Kind::Failed {
+                failure.kind = Kind::HealthGate;
+            }
             failure = failure.hint("what served before still serves");
         }
         failure
@@ -143,7 +146,12 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             }
             A::PrepareTunnel(tunnel) => self.prepare_tunnel(tunnel).await,
             A::AwaitTunnel { container, external, seconds } => {
-                self.await_tunnel(container, external, *seconds).await
+                // What it wrote before tells of a trouble that may be over.
+                let since = Some(self.clock.now().as_second());
+                self.await_tunnel(container, external, *seconds, since).await
+            }
+            A::ProveTunnel { container, external, seconds } => {
+                self.await_tunnel(container, external, *seconds, None).await
             }
             A::CheckServer(check) => self.check_server(check).await,
             A::ClaimDatabase { check, database } => self.claim_database(check, database).await,
@@ -180,7 +188,9 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             A::ProbeSite { address, host, trust, seconds } => {
                 self.probe_site(*address, host, *trust, *seconds).await
             }
-            A::Sweep { ssh_client, keep, certificate } => self.sweep(keep, certificate, ssh_client),
+            A::Sweep { ssh_client, tunnel_files, keep, certificate } => {
+                self.sweep(keep, certificate, ssh_client, tunnel_files)
+            }
         }
     }
 

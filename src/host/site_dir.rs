@@ -131,15 +131,9 @@ impl SiteDir {
     /// Removes the half-written files that a killed run left. Only for the holder of the lock.
     pub fn sweep_temporary(&self) -> Result<()> {
         let (secrets, generated) = (self.secrets_dir(), self.root.join("generated"));
-        let fixed = [
-            self.root.clone(),
-            self.state_dir(),
-            secrets.clone(),
-            generated.join("postgres"),
-            generated.join("tunnel"),
-        ];
-        let below =
-            [secrets.join("tls"), generated.join("odoo"), generated.join("nginx"), generated.join("ssh")];
+        let fixed = [self.root.clone(), self.state_dir(), secrets.clone(), generated.join("postgres")];
+        let below = ["odoo", "nginx", "ssh", "tunnel"].map(|name| generated.join(name));
+        let below: Vec<PathBuf> = below.into_iter().chain([secrets.join("tls")]).collect();
         for directory in fixed.into_iter().chain(files::subdirectories(&below)?) {
             files::sweep_temporary(&directory)?;
         }

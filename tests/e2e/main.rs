@@ -181,6 +181,9 @@ fn external_postgres() {
         ("up: through the tunnel", away::through_the_tunnel),
         ("login", |away| visit::logs_in(&away.site)),
         ("the connection breaks", away::broken_tunnel),
+        ("an ssh server that is not there", away::dead_ssh_port),
+        ("another ssh server", away::another_ssh_server),
+        ("without the tunnel and back", away::without_tunnel),
         ("restarts", away::restarts),
         ("no secret told", |away| design::no_secret_told(&away.site)),
     ];

@@ -373,8 +373,12 @@ impl<'a> Planner<'a> {
         if old_serves {
             self.beside.push(spec.name.clone());
         }
-        let undo = if old_serves { self.without_new_odoos() } else { Vec::new() };
-        self.plan.push_guarded(wait, "nobody is sent to it before it answers", undo);
+        let cause = "nobody is sent to it before it answers";
+        if old_serves {
+            self.plan.push_gate(wait, cause, self.without_new_odoos());
+        } else {
+            self.plan.push(wait, cause);
+        }
     }
 
     /// What takes back every new Odoo that nobody is sent to yet.
@@ -450,10 +454,14 @@ impl<'a> Planner<'a> {
     }
 
     fn await_nginx(&mut self, container: String, fingerprint: String, cause: &str, old_serves: bool) {
-        let undo = if old_serves { vec![retire(&container, stack::NGINX_GRACE)] } else { Vec::new() };
+        let undo = vec![retire(&container, stack::NGINX_GRACE)];
         let (address, host) = (self.front_address(), self.site().domain.clone());
         let wait = Action::AwaitNginx { container, address, host, fingerprint, seconds: SOON };
-        self.plan.push_guarded(wait, cause, undo);
+        if old_serves {
+            self.plan.push_gate(wait, cause, undo);
+        } else {
+            self.plan.push(wait, cause);
+        }
     }
 
     /// Writes, tests and publishes nginx.conf when its text is new.
@@ -533,7 +541,8 @@ impl<'a> Planner<'a> {
         let keep = self.configured().map(conf_name).collect();
         let certificate = self.stack.nginx_conf.certificate.clone();
         let ssh_client = self.stack.ssh_client.clone();
-        let sweep = Action::Sweep { ssh_client, keep, certificate };
+        let tunnel_files = self.tunnel_files();
+        let sweep = Action::Sweep { ssh_client, tunnel_files, keep, certificate };
         self.plan.push(sweep, "they belong to containers that are gone");
     }
 }
