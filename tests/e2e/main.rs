@@ -138,6 +138,8 @@ fn several() {
         ("up: the first database", |pair| drop(pair.first.up())),
         ("up: a second one", |pair| databases::second(&pair.first)),
         ("three names", |pair| databases::logins(&pair.first)),
+        ("a database by its name", |pair| databases::chosen(&pair.first)),
+        ("addresses", |pair| databases::addresses(&pair.first)),
         ("a website in one", |pair| databases::websites(&pair.first)),
         ("attachments of both", |pair| databases::attachments(&pair.first)),
         ("scheduled actions of both", |pair| databases::scheduled_actions(&pair.first)),

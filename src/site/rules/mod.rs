@@ -46,7 +46,7 @@ impl Rules {
         let names = domain.iter().chain(aliases.iter().flatten()).cloned();
         let further = self.further(&draft.further, database.as_ref(), names);
         let options = self.options(draft.options);
-        let smtp = self.smtp(draft.smtp);
+        let smtp = self.smtp(draft.smtp, release);
         let external = self.external(draft.external);
         let manager = Self::manager(draft.manager_allow, draft.manager_selector);
         let proxy = self.proxy(draft.proxy_trusted, draft.proxy_header);
