@@ -129,6 +129,9 @@ pub struct LogsArgs {
 
 #[derive(Debug, Args)]
 pub struct PsqlArgs {
+    /// One of the site's databases; its first one when left out
+    #[arg(long, value_name = "NAME")]
+    pub database: Option<String>,
     /// Be PostgreSQL's superuser instead of Odoo's role
     #[arg(long)]
     pub superuser: bool,
@@ -139,6 +142,9 @@ pub struct PsqlArgs {
 
 #[derive(Debug, Args)]
 pub struct ShellArgs {
+    /// One of the site's databases; its first one when left out
+    #[arg(long, value_name = "NAME")]
+    pub database: Option<String>,
     /// Arguments for `odoo shell`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ODOO ARGUMENTS")]
     pub args: Vec<String>,
@@ -146,6 +152,9 @@ pub struct ShellArgs {
 
 #[derive(Debug, Args)]
 pub struct OdooArgs {
+    /// One of the site's databases; its first one when left out
+    #[arg(long, value_name = "NAME")]
+    pub database: Option<String>,
     /// Arguments for Odoo, such as --update=sale --stop-after-init
     #[arg(
         trailing_var_arg = true,
@@ -235,9 +244,9 @@ impl Service {
 /// Commands whose arguments belong to another program.
 const PASSING_ON: [&str; 3] = ["psql", "shell", "odoo"];
 /// Our own flags that may stand between such a command and its arguments.
-const OWN_FLAGS: [&str; 3] = ["--superuser", "--help", "-h"];
-/// Our own flags before a command that take a value in a word of its own.
-const WITH_VALUE: [&str; 3] = ["-C", "--site-dir", "--engine"];
+const OWN_FLAGS: [&str; 4] = ["--superuser", "--database", "--help", "-h"];
+/// Our own flags that take a value in a word of their own.
+const WITH_VALUE: [&str; 4] = ["-C", "--site-dir", "--engine", "--database"];
 
 /// The same command line with `--` before arguments that are passed on: `psql -v x=1` means psql's
 /// `-v`, not ours.
@@ -251,14 +260,18 @@ pub fn with_separator(args: impl IntoIterator<Item = OsString>) -> Vec<OsString>
     }
     if args.get(at).is_some_and(|word| is(word, &PASSING_ON)) {
         at += 1;
-        while args.get(at).is_some_and(|word| is(word, &OWN_FLAGS)) {
-            at += 1;
+        while let Some(word) = args.get(at).filter(|word| is_own_flag(word)) {
+            at += if is(word, &WITH_VALUE) { 2 } else { 1 };
         }
         if args.get(at).is_some_and(|word| word != "--") {
             args.insert(at, "--".into());
         }
     }
     args
+}
+
+fn is_own_flag(word: &OsString) -> bool {
+    OWN_FLAGS.iter().any(|known| word == known) || word.as_encoded_bytes().starts_with(b"--database=")
 }
 
 #[cfg(test)]
@@ -274,6 +287,10 @@ mod tests {
             ("autoodoo odoo -- --help", "autoodoo odoo -- --help"),
             ("autoodoo odoo --help", "autoodoo odoo --help"),
             ("autoodoo shell", "autoodoo shell"),
+            ("autoodoo psql --database shop -q", "autoodoo psql --database shop -- -q"),
+            ("autoodoo odoo --database=shop -u sale", "autoodoo odoo --database=shop -- -u sale"),
+            ("autoodoo odoo -u sale --database x", "autoodoo odoo -- -u sale --database x"),
+            ("autoodoo shell --database", "autoodoo shell --database"),
             ("autoodoo logs -f odoo", "autoodoo logs -f odoo"),
             ("autoodoo -C", "autoodoo -C"),
             ("autoodoo", "autoodoo"),

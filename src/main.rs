@@ -1,16 +1,19 @@
 //! The program: the real outside world, handed to the library.
 
 use std::io::IsTerminal;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use autoodoo::Output;
+use autoodoo::acme::AcmeCa;
 use autoodoo::command::{Adapters, Machine};
+use autoodoo::dns::Hickory;
 use autoodoo::engine::docker_api::DockerApi;
 use autoodoo::engine::endpoint::{EngineChoice, Surroundings, candidates};
 use autoodoo::failure::{Context, Result};
 use autoodoo::host::clock::{Clock, SystemClock};
+use autoodoo::host::hook::HostHooks;
 use autoodoo::host::machine;
 use autoodoo::host::ports::{PortUse, port_use};
 use autoodoo::host::probe::HttpProbe;
@@ -23,12 +26,16 @@ struct Real {
     machine: Machine,
     surroundings: Surroundings,
     probe: HttpProbe,
+    ca: AcmeCa,
     prompter: Terminal,
 }
 
 impl Adapters for Real {
     type Engine = DockerApi;
     type Probe = HttpProbe;
+    type Ca = AcmeCa;
+    type Dns = Hickory;
+    type Hooks = HostHooks;
 
     async fn engine(&self, choice: &EngineChoice, remembered: Option<&str>) -> Result<DockerApi> {
         let remembered = remembered.map(str::parse).transpose().context("cannot use the site's engine")?;
@@ -38,6 +45,18 @@ impl Adapters for Real {
 
     fn probe(&self) -> &HttpProbe {
         &self.probe
+    }
+
+    fn ca(&self) -> &AcmeCa {
+        &self.ca
+    }
+
+    fn dns(&self, resolvers: &[SocketAddr]) -> Result<Hickory> {
+        Hickory::new(resolvers)
+    }
+
+    fn hooks(&self) -> &HostHooks {
+        &HostHooks
     }
 
     fn ssh(&self) -> &dyn Ssh {
@@ -89,6 +108,7 @@ fn real() -> Result<Real> {
             memory_bytes: machine::memory_bytes()?,
             rotating: machine::rotating_engines(),
             routed: machine::routed()?,
+            addresses: machine::addresses(),
             fqdn: machine::fqdn(),
             lang: variable("LANG"),
             terminal: std::io::stdin().is_terminal() && std::io::stdout().is_terminal(),
@@ -101,6 +121,7 @@ fn real() -> Result<Real> {
             remembered: None,
         },
         probe: HttpProbe,
+        ca: AcmeCa::default(),
         prompter: Terminal::new(),
     })
 }

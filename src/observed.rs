@@ -138,6 +138,13 @@ pub struct Container {
     pub restart: Restart,
 }
 
+impl Container {
+    #[must_use]
+    pub fn mounts_volume(&self, volume: &str) -> bool {
+        self.mounts.iter().any(|mount| mount.source.is_volume(volume))
+    }
+}
+
 /// One line of `docker ps --all`: every container of the host, ours or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ContainerSummary {

@@ -12,6 +12,7 @@ use crate::plan::FirstUser;
 use crate::render::odoo_conf::DATABASE_ROLE;
 use crate::site::release::Release;
 use crate::stack::collation::Collation;
+use crate::stack::names;
 
 const FILESTORE: &str = "/var/lib/odoo/filestore";
 /// Printed by the script below when it came to its end.
@@ -44,7 +45,7 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
     }
 
     fn aside(&self, name: &DbName) -> String {
-        format!("{name}_{}", self.clock.now().as_second())
+        names::aside_database(name, self.clock.now().as_second())
     }
 
     /// Odoo's own installation, with its progress. It makes no demo data.

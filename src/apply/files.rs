@@ -77,9 +77,10 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         Err(Failure::failed(otherwise).evidence(output.stderr.lines().map(str::to_owned)))
     }
 
-    pub(super) fn sweep(&self, confs: &[String], ssh_client: &str) -> Result<()> {
+    pub(super) fn sweep(&self, confs: &[String], ssh_client: &str, tunnel_files: &str) -> Result<()> {
         let root = self.dir.root();
         files::keep_only(&root.join(dirs::SSH_CLIENT), |name| name == ssh_client)?;
+        files::keep_only(&root.join(dirs::TUNNEL), |name| name == tunnel_files)?;
         files::keep_only(&root.join(dirs::ODOO), |name| {
             !is_fingerprint(name) || confs.iter().any(|kept| kept == name)
         })

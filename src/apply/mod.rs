@@ -114,8 +114,11 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
                 return failure.hint(format!("undoing it failed too ({action}: {second})"));
             }
         }
-        if !step.on_failure.is_empty() && step.action.is_health_gate() {
-            failure.kind = Kind::HealthGate;
+        if step.gate {
+            // A wrong site file stays one.
+            if failure.kind == Kind::Failed {
+                failure.kind = Kind::HealthGate;
+            }
             failure = failure.hint("what served before still serves");
         } else if !step.on_failure.is_empty() && failure.kind == Kind::Verification {
             failure = failure.hint("the certificate that was there before serves again");
@@ -149,7 +152,12 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             }
             A::PrepareTunnel(tunnel) => self.prepare_tunnel(tunnel).await,
             A::AwaitTunnel { container, external, seconds } => {
-                self.await_tunnel(container, external, *seconds).await
+                // What it wrote before tells of a trouble that may be over.
+                let since = Some(self.clock.now().as_second());
+                self.await_tunnel(container, external, *seconds, since).await
+            }
+            A::ProveTunnel { container, external, seconds } => {
+                self.await_tunnel(container, external, *seconds, None).await
             }
             A::CheckServer(check) => self.check_server(check).await,
             A::ClaimDatabase { check, database } => self.claim_database(check, database).await,
@@ -186,7 +194,7 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             A::ProbeSite { address, host, trust, seconds } => {
                 self.probe_site(*address, host, trust, *seconds).await
             }
-            A::Sweep { ssh_client, keep } => self.sweep(keep, ssh_client),
+            A::Sweep { ssh_client, tunnel_files, keep } => self.sweep(keep, ssh_client, tunnel_files),
             A::OrderCertificate(order) => self.order_certificate(order).await,
             A::VerifyCertificate { address, names, certificate, seconds } => {
                 self.verify_certificate(*address, names, certificate, *seconds).await

@@ -13,7 +13,7 @@ use crate::plan::TunnelFiles;
 use crate::render::odoo_conf::SOCKET_DIRECTORY;
 use crate::site::{External, Ssh};
 use crate::stack::dirs;
-use crate::stack::server::{TUNNEL_HELPER_MOUNT, bracketed, tunnel_files};
+use crate::stack::server::{TUNNEL_HELPER_MOUNT, bracketed, tunnel_directory, tunnel_files};
 
 /// Gives the new files to the user of the tunnel and puts them in place.
 const GIVE_AWAY: &str = "cd \"$1\" && for f in *.new; do chown postgres \"$f\" && chmod 0400 \"$f\" && \
@@ -24,7 +24,7 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         let known_host = self.known_host(&tunnel.ssh)?;
         self.ensure_key(&tunnel.comment)?;
         self.copy_client(&self.ssh.client()?, &tunnel.client)?;
-        let directory = self.dir.root().join(dirs::TUNNEL);
+        let directory = self.dir.root().join(tunnel_directory(&tunnel.ssh));
         files::ensure_dir(&directory, 0o755)?;
         let key = files::read_text(&self.dir.ssh_key())?;
         for (name, text) in [(tunnel_files::KEY, &key), (tunnel_files::KNOWN_HOSTS, &known_host)] {
@@ -83,24 +83,26 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         Ok(())
     }
 
+    /// What the container wrote before `since` (seconds of Unix time) does not count.
     pub(super) async fn await_tunnel(
         &self,
         container: &str,
         external: &External,
         seconds: u32,
+        since: Option<i64>,
     ) -> Result<()> {
         self.waiting("PostgreSQL does not answer through the tunnel yet", seconds);
         let mut watched = Watched::new(container);
-        // What it wrote before tells of a trouble that may be over.
-        let query = LogQuery { since: Some(self.clock.now().as_second()), ..LogQuery::default() };
+        let query = LogQuery { since, ..LogQuery::default() };
         let deadline = Deadline::after(seconds);
         loop {
             let exec = Exec::new(["pg_isready", "--quiet", &format!("--host={SOCKET_DIRECTORY}")]);
             if self.exec(container, exec).await.is_ok_and(|output| output.exit_code == 0) {
                 return Ok(());
             }
+            let ended = self.must_run(&mut watched).await.is_err();
             let lines = self.lines(container, &query).await;
-            if deadline.passed() || self.must_run(&mut watched).await.is_err() || is_final(&lines) {
+            if deadline.passed() || ended || is_final(&lines) {
                 return Err(self.tunnel_failure(container, external, lines));
             }
             tokio::time::sleep(POLL).await;

@@ -6,11 +6,12 @@ use super::up::with_situation;
 use super::{Adapters, Context};
 use crate::apply::client;
 use crate::cli::PsqlArgs;
-use crate::engine::Engine;
+use crate::engine::{Engine, Exec};
 use crate::failure::{Failure, Result};
 use crate::host::files;
 use crate::host::secrets::Secrets;
 use crate::host::site_dir::SiteDir;
+use crate::name::DbName;
 use crate::plan::up::pinned;
 use crate::render::libpq::{Certificates, ClientCertificate, Endpoint};
 use crate::secret::Secret;
@@ -49,6 +50,7 @@ pub(super) async fn psql<A: Adapters>(
     loaded: &Loaded,
     engine: &A::Engine,
     external: &External,
+    database: &DbName,
     args: &PsqlArgs,
 ) -> Result<u8> {
     if args.superuser {
@@ -66,8 +68,9 @@ pub(super) async fn psql<A: Adapters>(
     let spec = with_situation(context, loaded, &observed, 0, |situation| {
         Ok(pinned(situation, &psql_session(&situation.inputs, name)))
     })?;
+    let psql = client::psql(database, args.args.iter().map(String::as_str));
     let id = engine.create(&spec).await?;
-    let outcome = session(context, loaded, engine, external, &id, args).await;
+    let outcome = session(context, loaded, engine, external, &id, psql).await;
     let removed = engine.remove(&id).await;
     let code = outcome?;
     removed.map(|()| exit_code(code))
@@ -79,11 +82,10 @@ async fn session<A: Adapters>(
     engine: &A::Engine,
     external: &External,
     container: &str,
-    args: &PsqlArgs,
+    psql: Exec,
 ) -> Result<i64> {
     engine.start(container).await?;
     let endpoint = Endpoint::of_external(external);
     client::furnish(engine, container, &endpoint, &loaded.secrets).await?;
-    let exec = client::psql(&loaded.site.database, args.args.iter().map(String::as_str));
-    engine.exec_attached(container, exec, context.adapters.machine().terminal).await
+    engine.exec_attached(container, psql, context.adapters.machine().terminal).await
 }

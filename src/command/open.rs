@@ -7,9 +7,11 @@ use crate::cli::{OdooArgs, PsqlArgs, ShellArgs};
 use crate::engine::{Engine, Exec};
 use crate::failure::{Failure, Result};
 use crate::host::files;
+use crate::name::{DbName, nearest};
 use crate::observed::{Container, Labelled, Observed, RunState};
 use crate::plan::up::{pinned, target};
 use crate::render::odoo_conf::DATABASE_ROLE;
+use crate::site::Site;
 use crate::stack::names;
 use crate::stack::spec::{ContainerSpec, MountSource, Restart, Role};
 use crate::state::Phase;
@@ -17,13 +19,14 @@ use crate::state::Phase;
 pub async fn cmd_psql<A: Adapters>(context: &Context<'_, A>, args: &PsqlArgs) -> Result<u8> {
     let loaded = load(context)?;
     has_data(&loaded)?;
+    let database = chosen(&loaded.site, args.database.as_deref())?;
     let engine = loaded.engine(context).await?;
     if let Some(external) = &loaded.site.postgres.external {
-        return external::psql(context, &loaded, &engine, external, args).await;
+        return external::psql(context, &loaded, &engine, external, &database, args).await;
     }
     let container = running(&loaded, &loaded.observe(&engine).await?, Role::Postgres)?;
     let mut words = ["psql", "--username=postgres", "--dbname"].map(str::to_owned).to_vec();
-    words.push(loaded.site.database.to_string());
+    words.push(database.to_string());
     words.extend(args.args.iter().cloned());
     // What was asked is not kept: it may hold what the database holds.
     let mut exec = Exec::new(words).user("postgres").env("PSQL_HISTORY", "/dev/null");
@@ -37,18 +40,28 @@ pub async fn cmd_psql<A: Adapters>(context: &Context<'_, A>, args: &PsqlArgs) ->
 
 pub async fn cmd_shell<A: Adapters>(context: &Context<'_, A>, args: &ShellArgs) -> Result<u8> {
     let words = std::iter::once("shell".to_owned()).chain(args.args.iter().cloned());
-    run_odoo(context, words.collect()).await
+    run_odoo(context, words.collect(), args.database.as_deref()).await
 }
 
 pub async fn cmd_odoo<A: Adapters>(context: &Context<'_, A>, args: &OdooArgs) -> Result<u8> {
-    run_odoo(context, args.args.clone()).await
+    run_odoo(context, args.args.clone(), args.database.as_deref()).await
 }
 
 /// Runs Odoo in a container of its own, beside those that serve, with the site's volumes, socket
 /// and configuration. It goes when the command ends.
-async fn run_odoo<A: Adapters>(context: &Context<'_, A>, command: Vec<String>) -> Result<u8> {
+async fn run_odoo<A: Adapters>(
+    context: &Context<'_, A>,
+    mut command: Vec<String>,
+    database: Option<&str>,
+) -> Result<u8> {
     let loaded = load(context)?;
     has_data(&loaded)?;
+    if database.is_some() {
+        let database = chosen(&loaded.site, database)?;
+        // A command of Odoo's, such as `shell`, is always the first word.
+        let at = usize::from(command.first().is_some_and(|word| !word.starts_with('-')));
+        command.insert(at, format!("--database={database}"));
+    }
     let engine = loaded.engine(context).await?;
     let spec = session(context, &loaded, &engine, command).await?;
     let tty = spec.tty;
@@ -112,6 +125,20 @@ fn running(loaded: &Loaded, observed: &Observed, role: Role) -> Result<String> {
         Failure::failed(format!("{what} of this site is not running"))
             .hint("start the site with `autoodoo up`")
     })
+}
+
+/// The site's database of this name, or its first one.
+fn chosen(site: &Site, name: Option<&str>) -> Result<DbName> {
+    let Some(name) = name else { return Ok(site.database.clone()) };
+    let databases: Vec<DbName> = site.databases().into_iter().map(|database| database.name).collect();
+    if let Some(known) = databases.iter().find(|known| known.as_str() == name) {
+        return Ok(known.clone());
+    }
+    let names: Vec<&str> = databases.iter().map(DbName::as_str).collect();
+    let near = nearest(name, names.iter().copied());
+    let near = near.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
+    Err(Failure::usage(format!("the site has no database `{name}`{near}"))
+        .hint(format!("autoodoo.yaml names {}", names.join(", "))))
 }
 
 fn has_data(loaded: &Loaded) -> Result<()> {

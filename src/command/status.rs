@@ -11,6 +11,7 @@ use super::{Adapters, Context};
 use crate::cli::StatusArgs;
 use crate::engine::Engine;
 use crate::failure::Result;
+use crate::name::DbName;
 use crate::observed::{Container, EngineInfo, Health, Labelled, Observed, RunState};
 use crate::plan::guard::data_volumes;
 use crate::site::Site;
@@ -33,6 +34,7 @@ fn server(site: &Site) -> Option<Role> {
 struct Status {
     site: String,
     url: String,
+    databases: Vec<Address>,
     phase: Phase,
     engine: EngineInfo,
     /// Host and port of a PostgreSQL server elsewhere.
@@ -44,6 +46,19 @@ struct Status {
     /// Volumes with the site's data.
     volumes: Vec<String>,
     services: Vec<Line>,
+}
+
+/// Where people find a database.
+#[derive(Debug, Serialize)]
+struct Address {
+    name: DbName,
+    url: String,
+}
+
+/// Every database's, the first one first.
+fn addresses(site: &Site) -> Vec<Address> {
+    let databases = site.databases().into_iter();
+    databases.map(|database| Address { url: site.url_of(&database.domain), name: database.name }).collect()
 }
 
 #[derive(Debug, Serialize)]
@@ -78,6 +93,7 @@ fn status(loaded: &Loaded, observed: &Observed) -> Status {
     Status {
         site: name.to_string(),
         url: loaded.site.url(),
+        databases: addresses(&loaded.site),
         phase: loaded.state.phase,
         engine: observed.engine.clone(),
         external: external.map(place),
@@ -129,6 +145,9 @@ fn state_word(container: &Container) -> String {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "site    {} at {}", self.site, self.url)?;
+        for Address { name, url } in self.databases.iter().skip(1) {
+            writeln!(f, "        database {name} at {url}")?;
+        }
         writeln!(f, "engine  {} {} at {}", self.engine.kind, self.engine.version, self.engine.endpoint)?;
         let data = match self.phase {
             Phase::Ready if self.volumes.len() < self.wanted_volumes => {
@@ -172,6 +191,7 @@ fn seconds_precision(time: &str) -> String {
 pub struct Serving {
     event: &'static str,
     url: String,
+    databases: Vec<Address>,
     login: String,
     password_file: String,
 }
@@ -181,6 +201,7 @@ pub fn serving(loaded: &Loaded) -> Serving {
     Serving {
         event: "serving",
         url: loaded.site.url(),
+        databases: addresses(&loaded.site),
         login: loaded.site.odoo.admin_login.to_string(),
         password_file: loaded.dir.secrets_dir().join("admin-password").display().to_string(),
     }
@@ -188,6 +209,9 @@ pub fn serving(loaded: &Loaded) -> Serving {
 
 impl fmt::Display for Serving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is up; first login `{}`, password in {}", self.url, self.login, self.password_file)
+        let urls: Vec<&str> = self.databases.iter().map(|database| database.url.as_str()).collect();
+        let are = if urls.len() > 1 { "are" } else { "is" };
+        let (login, file) = (&self.login, &self.password_file);
+        write!(f, "{} {are} up; first login `{login}`, password in {file}", urls.join(", "))
     }
 }

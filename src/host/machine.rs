@@ -1,7 +1,7 @@
 //! What this machine is: processors, memory, routes, its name.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -129,6 +129,13 @@ fn destinations(table: &str) -> Vec<UsedNetwork> {
         (mask != 0).then_some(network)
     };
     table.lines().skip(1).filter_map(destination).collect()
+}
+
+/// The addresses of this machine's interfaces, loopback included; none where they cannot be had.
+#[must_use]
+pub fn addresses() -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    interfaces.iter().map(if_addrs::Interface::ip).collect()
 }
 
 /// The host's name, when it is a name with a domain.

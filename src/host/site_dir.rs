@@ -169,11 +169,10 @@ impl SiteDir {
             self.state_dir(),
             secrets.clone(),
             generated.join("postgres"),
-            generated.join("tunnel"),
             self.acme_dir(),
         ];
-        let below =
-            [secrets.join("tls"), generated.join("odoo"), generated.join("nginx"), generated.join("ssh")];
+        let below = ["odoo", "nginx", "ssh", "tunnel"].map(|name| generated.join(name));
+        let below: Vec<PathBuf> = below.into_iter().chain([secrets.join("tls")]).collect();
         for directory in fixed.into_iter().chain(files::subdirectories(&below)?) {
             files::sweep_temporary(&directory)?;
         }

@@ -26,6 +26,7 @@ pub fn nothing_foreign(site: &Site, owner: &Owner, observed: &Observed) -> Resul
         names::helper(site, names::HELPER_NGINX_TEST),
         names::helper(site, names::HELPER_PSQL),
         names::helper(site, names::HELPER_TUNNEL),
+        names::helper(site, names::HELPER_NEXT_TUNNEL),
     ];
     let containers: Vec<String> = containers.into_iter().chain(odoos).collect();
     let strangers =

@@ -114,6 +114,12 @@ pub enum Action {
         external: Box<External>,
         seconds: u32,
     },
+    /// The same through the next tunnel, beside the one in use.
+    ProveTunnel {
+        container: String,
+        external: Box<External>,
+        seconds: u32,
+    },
     /// Asks a server elsewhere everything that could stand in the way, and changes nothing in it.
     CheckServer(Box<ServerCheck>),
     /// Makes an empty database of a server elsewhere the site's; what an interrupted run left in it
@@ -216,6 +222,8 @@ pub enum Action {
     Sweep {
         /// The copy of the ssh client in use; empty without a tunnel.
         ssh_client: String,
+        /// The directory of the tunnel's files; empty without a tunnel.
+        tunnel_files: String,
         keep: Vec<String>,
     },
 }
@@ -282,6 +290,9 @@ pub struct Step {
     /// refused leaves nothing behind.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub on_failure: Vec<Action>,
+    /// It asks whether something new works, while what served before still serves.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub gate: bool,
 }
 
 /// Steps in order. Made by the functions of this module only.
@@ -305,15 +316,14 @@ impl Plan {
 
     /// Adds a step that undoes something when it fails.
     fn push_guarded(&mut self, action: Action, cause: impl Into<String>, on_failure: Vec<Action>) {
-        self.steps.push(Step { action, cause: cause.into(), interruption_seconds: None, on_failure });
+        let cause = cause.into();
+        self.steps.push(Step { action, cause, interruption_seconds: None, on_failure, gate: false });
     }
-}
 
-impl Action {
-    /// Whether it asks something new if it works, while what served before still serves.
-    #[must_use]
-    pub fn is_health_gate(&self) -> bool {
-        matches!(self, Action::AwaitOdoo { .. } | Action::AwaitNginx { .. })
+    /// Adds a step that a new thing must pass while the old one still serves.
+    fn push_gate(&mut self, action: Action, cause: impl Into<String>, on_failure: Vec<Action>) {
+        let cause = cause.into();
+        self.steps.push(Step { action, cause, interruption_seconds: None, on_failure, gate: true });
     }
 }
 
@@ -375,6 +385,7 @@ impl fmt::Display for Action {
                 )
             }
             A::AwaitTunnel { container, .. } => write!(f, "wait for PostgreSQL behind {container}"),
+            A::ProveTunnel { container, .. } => write!(f, "see that {container} leads to PostgreSQL"),
             A::CheckServer(check) => {
                 write!(f, "ask PostgreSQL at {}:{} whether it fits", check.external.host, check.external.port)
             }

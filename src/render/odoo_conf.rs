@@ -98,7 +98,7 @@ fn options(conf: &OdooConf, secrets: &OdooSecrets<'_>) -> Vec<(&'static str, Str
         options.extend(limits(&conf.sizing, conf.release));
     }
     if let Some(smtp) = &conf.smtp {
-        options.extend(mail(smtp, conf.release, secrets.smtp_password));
+        options.extend(mail(smtp, secrets.smtp_password));
     }
     options
 }
@@ -157,7 +157,7 @@ fn server(conf: &OdooConf) -> Vec<(&'static str, String)> {
 }
 
 /// The mail server of last resort: Odoo asks it when none is set up in its own settings.
-fn mail(smtp: &Smtp, release: Release, password: Option<&Secret>) -> Vec<(&'static str, String)> {
+fn mail(smtp: &Smtp, password: Option<&Secret>) -> Vec<(&'static str, String)> {
     let starttls = smtp.encryption == SmtpEncryption::StartTls;
     let mut options = vec![
         ("smtp_server", smtp.host.to_string()),
@@ -167,9 +167,7 @@ fn mail(smtp: &Smtp, release: Release, password: Option<&Secret>) -> Vec<(&'stat
     options.extend(smtp.user.as_ref().map(|user| ("smtp_user", user.to_string())));
     options.extend(password.map(|password| ("smtp_password", password.expose().to_owned())));
     options.extend(smtp.from.as_ref().map(|from| ("email_from", from.to_string())));
-    if release.has_from_filter() {
-        options.extend(smtp.from_filter.as_ref().map(|filter| ("from_filter", filter.to_string())));
-    }
+    options.extend(smtp.from_filter.as_ref().map(|filter| ("from_filter", filter.to_string())));
     options
 }
 
@@ -247,20 +245,18 @@ mod tests {
     }
 
     #[test]
-    fn mail_by_release() {
-        let site = crate::site::parse::site(
-            "name: acme\ndomain: a.b\nsmtp: { host: mail.b, user: u@b, from: o@b.c, from_filter: b.c }",
-        )
-        .unwrap();
-        let mail = |release: u32| {
-            let mut conf = conf(release, Purpose::Http);
+    fn mail_server() {
+        let mail = |filter: &str| {
+            let keys = format!("smtp: {{ host: mail.b, user: u@b, from: o@b.c{filter} }}");
+            let site = crate::site::parse::site(&format!("name: acme\ndomain: a.b\n{keys}")).unwrap();
+            let mut conf = conf(19, Purpose::Http);
             conf.smtp.clone_from(&site.smtp);
             text(&conf).split_once("smtp_server").unwrap().1.to_owned()
         };
         let common = " = mail.b\nsmtp_port = 587\nsmtp_ssl = True\nsmtp_user = u@b\n\
                       smtp_password = pw\nemail_from = o@b.c\n";
-        assert_eq!(mail(15), common);
-        assert_eq!(mail(16), format!("{common}from_filter = b.c\n"));
+        assert_eq!(mail(""), common);
+        assert_eq!(mail(", from_filter: b.c"), format!("{common}from_filter = b.c\n"));
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub struct Smtp {
     pub user: Option<SmtpUser>,
     /// The sender of mail that says no other (`email_from`).
     pub from: Option<MailAddress>,
-    /// The domain or address that this server may send for (`from_filter`, Odoo 15 and newer).
+    /// The domain or address that this server may send for (`from_filter`, Odoo 16 and newer).
     pub from_filter: Option<SmtpUser>,
 }
 

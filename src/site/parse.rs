@@ -373,7 +373,7 @@ zebra: 1
         assert!(failure.hints[0].contains("nothing was changed"));
     }
 
-    const FAULTY_LINES: [&str; 49] = [
+    const FAULTY_LINES: [&str; 54] = [
         "database: postgres",
         "users: 0",
         "users: '5x'",
@@ -414,10 +414,15 @@ zebra: 1
         "odoo: { options: { workers: 9, dbfilter: .*, Smtp: x, smtp_user: a, log_level: debug } }",
         "odoo: { options: [a] }",
         "smtp: { port: 587 }",
+        "odoo: { image: 'odoo:14' }\nsmtp: { host: m, from_filter: a.b }",
         "smtp: { host: a b, encryption: ssl, from: nobody }",
         "postgres: { sslmode: require }",
         "postgres: { host: db, sslmode: verify-full }",
         "postgres: { host: db, ssl_cert: c.pem, ssh: { port: 22 } }",
+        "postgres: { host: localhost }",
+        "postgres: { host: 127.0.0.2, port: 5433 }",
+        "postgres: { host: '::1' }",
+        "postgres: { host: db, ssl_root_cert: a, ssl_cert: b, ssl_key: c, ssh: { host: h, user: u } }",
         "postgres: { host: db, ssh: { host: h, user: u, host_key: 'MD5:00:11' } }",
         "postgres: { host: db, sslmode: require, ssh: { host: h, user: u } }",
         "nginx: { upload_limit: 0M, hsts_subdomains: yes }",

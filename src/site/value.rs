@@ -351,6 +351,19 @@ text_value!(
     "expected a value on one line; lists are written `a,b`"
 );
 
+impl HostName {
+    /// Whether it leads to whoever asks: `localhost` (RFC 6761, section 6.3), a loopback address or
+    /// the one that means any.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let name = self.as_str().trim_end_matches('.').to_ascii_lowercase();
+        match name.parse::<IpAddr>().map(|address| address.to_canonical()) {
+            Ok(address) => address.is_loopback() || address.is_unspecified(),
+            Err(_) => name == "localhost" || name.ends_with(".localhost"),
+        }
+    }
+}
+
 impl FromStr for SmtpEncryption {
     type Err = Invalid;
     fn from_str(text: &str) -> Result<Self, Invalid> {

@@ -47,7 +47,7 @@ pub mod dirs {
     pub const ODOO: &str = "generated/odoo";
     /// The host's ssh client with its libraries, one subdirectory a fingerprint.
     pub const SSH_CLIENT: &str = "generated/ssh";
-    /// The tunnel's key and the host key that it trusts.
+    /// The tunnel's key and the host key that it trusts, one subdirectory an ssh server and its key.
     pub const TUNNEL: &str = "generated/tunnel";
 }
 

@@ -107,6 +107,7 @@ pub const HELPER_CONF: &str = "conf";
 pub const HELPER_INIT: &str = "init";
 pub const HELPER_PSQL: &str = "psql";
 pub const HELPER_TUNNEL: &str = "tunnel";
+pub const HELPER_NEXT_TUNNEL: &str = "next-tunnel";
 pub const HELPER_NGINX_TEST: &str = "nginx-test";
 
 /// A container that lives as long as one operation.
@@ -120,4 +121,30 @@ pub fn helper(site: &SiteName, purpose: &str) -> String {
 #[must_use]
 pub fn unfinished_database(database: &DbName) -> String {
     format!("{database}__init")
+}
+
+/// The name under which a database (or its filestore) is kept when another gets its own. `second` is
+/// one of Unix time. PostgreSQL cuts longer names off (manual, 4.1.1 "Identifiers and Key Words"):
+/// the database's part is shortened here, so that the time stays readable.
+#[must_use]
+pub fn aside_database(database: &DbName, second: i64) -> String {
+    const LONGEST: usize = 63; // bytes: NAMEDATALEN - 1
+    let time = format!("_{second}");
+    // ASCII: a name can be cut anywhere.
+    let name: String = database.as_str().chars().take(LONGEST.saturating_sub(time.len())).collect();
+    name + &time
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_set_aside_is_one_that_postgresql_keeps() {
+        let aside = |name: &str| aside_database(&name.parse().unwrap(), 1_780_000_000);
+        assert_eq!(aside("acme"), "acme_1780000000");
+        let longest = "a".repeat(57);
+        assert_eq!(aside(&longest), format!("{}_1780000000", "a".repeat(52)));
+        assert_eq!(aside(&longest).len(), 63);
+    }
 }

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::spec::{Attachment, ContainerSpec, Restart, Role, VolumeSpec};
+use super::fingerprint::text_fingerprint;
+use super::spec::{Attachment, ContainerSpec, LABEL_CONFIG, LABEL_ROLE, Restart, Role, Tmpfs, VolumeSpec};
 use super::{
     Choice, HOLD, HOLDER_GRACE, Inputs, TUNNEL_GRACE, dirs, hardening, names, plain, read_only_directory,
     sealed, volume_mount,
 };
+use crate::name::SiteName;
 use crate::render::libpq::Endpoint;
 use crate::render::odoo_conf::{SOCKET_DIRECTORY, SOCKET_MOUNT};
 use crate::site::value::HostName;
@@ -20,10 +22,12 @@ const KEYS_MOUNT: &str = "/etc/autoodoo/tunnel";
 pub const TUNNEL_HELPER_MOUNT: &str = "/tunnel";
 /// Bytes. ssh needs about 10 MiB; all of Odoo's connections pass through its buffers.
 const TUNNEL_MEMORY: u64 = 128 << 20;
+/// Bytes. A socket has none.
+const SOCKET_TMPFS: u64 = 1 << 20;
 /// The dynamic loader's name among the copied files.
 pub const LOADER: &str = "ld.so";
 
-/// Files of the tunnel, in `generated/tunnel`.
+/// Files of the tunnel, in its [`tunnel_directory`].
 pub mod tunnel_files {
     pub const KEY: &str = "id_ed25519";
     pub const KNOWN_HOSTS: &str = "known_hosts";
@@ -92,7 +96,7 @@ pub fn psql_session(inputs: &Inputs<'_>, name: String) -> ContainerSpec {
     const WHILE_PSQL_RUNS: &str = "sleep 10; while grep -qsx psql /proc/[0-9]*/comm; do sleep 1; done";
     let spec = client(inputs);
     let mut labels = spec.labels.clone();
-    labels.insert(super::LABEL_ROLE.to_owned(), Role::Session.word().to_owned());
+    labels.insert(LABEL_ROLE.to_owned(), Role::Session.word().to_owned());
     ContainerSpec {
         name,
         role: Role::Session,
@@ -106,8 +110,8 @@ pub fn psql_session(inputs: &Inputs<'_>, name: String) -> ContainerSpec {
 /// The host's own ssh client, which no stock image has, in PostgreSQL's image: it runs under its own
 /// dynamic loader with its own libraries, whatever libc the image has. It listens at the socket
 /// where a server of our own would, so that Odoo sees no difference. A broken connection ends it,
-/// and the engine starts it again. The site file's pin belongs to the fingerprint: another one makes
-/// another tunnel.
+/// and the engine starts it again. The site file's pin is in the name of a mounted directory: another
+/// one makes another tunnel.
 pub(super) fn tunnel(inputs: &Inputs<'_>, choice: &Choice, external: &External, ssh: &Ssh) -> ContainerSpec {
     let site = inputs.site;
     let mut command: Vec<String> = ["--library-path", CLIENT_MOUNT].map(str::to_owned).into_iter().collect();
@@ -121,7 +125,7 @@ pub(super) fn tunnel(inputs: &Inputs<'_>, choice: &Choice, external: &External, 
         mounts: vec![
             volume_mount(names::socket_volume(&site.name), SOCKET_MOUNT),
             read_only_directory(client, CLIENT_MOUNT),
-            read_only_directory(dirs::TUNNEL, KEYS_MOUNT),
+            read_only_directory(tunnel_directory(ssh), KEYS_MOUNT),
         ],
         attachment: Attachment::Network { name: names::network(&site.name), address: None },
         stop_grace: TUNNEL_GRACE,
@@ -129,8 +133,33 @@ pub(super) fn tunnel(inputs: &Inputs<'_>, choice: &Choice, external: &External, 
         healthcheck: Some(hardening::tunnel()),
         ..plain(inputs, Role::Tunnel, names::tunnel(&site.name), &site.postgres.image)
     };
+    sealed(spec, &[])
+}
+
+/// Where the tunnel's files lie, relative to the site directory. What they say follows from the ssh
+/// server and its pinned key, and so does the directory's name: the files from which a running
+/// tunnel starts anew are not touched while others are tried.
+#[must_use]
+pub fn tunnel_directory(ssh: &Ssh) -> PathBuf {
     let pin = ssh.host_key.as_ref().map_or("", |key| key.as_str());
-    sealed(spec, &[pin])
+    PathBuf::from(dirs::TUNNEL).join(text_fingerprint(&format!("{}:{} {pin}", ssh.host, ssh.port)))
+}
+
+/// The next tunnel beside the one in use, as long as it is asked whether it leads to PostgreSQL. It
+/// listens in its own memory, and psql runs in it.
+#[must_use]
+pub fn candidate(site: &SiteName, tunnel: &ContainerSpec) -> ContainerSpec {
+    let mut spec = tunnel.clone();
+    spec.name = names::helper(site, names::HELPER_NEXT_TUNNEL);
+    spec.role = Role::Helper;
+    spec.labels.remove(LABEL_CONFIG);
+    spec.labels.insert(LABEL_ROLE.to_owned(), Role::Helper.word().to_owned());
+    spec.mounts.retain(|mount| mount.target != SOCKET_MOUNT);
+    spec.tmpfs.push(Tmpfs { target: SOCKET_MOUNT.to_owned(), size_bytes: SOCKET_TMPFS });
+    // How it ended the first time is what is to be told.
+    spec.restart = Restart::No;
+    spec.healthcheck = None;
+    spec
 }
 
 /// ssh(1), ssh_config(5). No configuration file of any machine has a say.
@@ -169,8 +198,8 @@ pub fn bracketed(host: &HostName) -> String {
 /// A one-off container as root in PostgreSQL's image that gives the tunnel's files to the user
 /// `postgres`, whatever its number in this image.
 #[must_use]
-pub fn tunnel_owner(inputs: &Inputs<'_>) -> ContainerSpec {
-    let mut mount = read_only_directory(dirs::TUNNEL, TUNNEL_HELPER_MOUNT);
+pub fn tunnel_owner(inputs: &Inputs<'_>, ssh: &Ssh) -> ContainerSpec {
+    let mut mount = read_only_directory(tunnel_directory(ssh), TUNNEL_HELPER_MOUNT);
     mount.read_only = false;
     ContainerSpec {
         name: names::helper(&inputs.site.name, names::HELPER_TUNNEL),

@@ -174,6 +174,13 @@ pub enum MountSource {
     Directory(PathBuf),
 }
 
+impl MountSource {
+    #[must_use]
+    pub fn is_volume(&self, name: &str) -> bool {
+        matches!(self, MountSource::Volume(volume) if volume == name)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mount {
     pub source: MountSource,
@@ -310,6 +317,13 @@ pub struct ContainerSpec {
     pub tty: bool,
     /// Removed by the engine when it ends.
     pub auto_remove: bool,
+}
+
+impl ContainerSpec {
+    #[must_use]
+    pub fn mounts_volume(&self, volume: &str) -> bool {
+        self.mounts.iter().any(|mount| mount.source.is_volume(volume))
+    }
 }
 
 #[cfg(test)]

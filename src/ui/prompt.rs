@@ -9,6 +9,7 @@ use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::{Failure, Result};
+use crate::secret::Secret;
 
 /// Says whether an answer will do, and if not, why.
 pub type Validate<'a> = &'a dyn Fn(&str) -> Result<(), String>;
@@ -49,6 +50,8 @@ pub trait Prompter {
     /// Returns the index of the chosen item.
     fn select(&self, select: &Select) -> Result<usize>;
     fn confirm(&self, confirm: &Confirm) -> Result<bool>;
+    /// Something that is not shown while it is typed.
+    fn password(&self, question: &str) -> Result<Secret>;
 }
 
 /// Asks on the terminal: questions on standard error, so that standard output stays clean.
@@ -120,6 +123,12 @@ impl Prompter for Terminal {
         self.begin(&confirm.question, &confirm.explanation)?;
         let prompt = dialoguer::Confirm::new().with_prompt(&confirm.question).default(confirm.default);
         self.end(prompt.interact_on_opt(&self.term))
+    }
+
+    fn password(&self, question: &str) -> Result<Secret> {
+        self.begin(question, "It is not shown.")?;
+        let prompt = dialoguer::Password::new().with_prompt(question).allow_empty_password(true);
+        self.end(prompt.interact_on(&self.term).map(Some)).map(Secret::new)
     }
 }
 
@@ -247,6 +256,13 @@ impl Prompter for Scripted {
     fn confirm(&self, confirm: &Confirm) -> Result<bool> {
         self.until(&confirm.question, |answer| {
             Ok(answer == Answer::Yes || answer == Answer::Default && confirm.default)
+        })
+    }
+
+    fn password(&self, question: &str) -> Result<Secret> {
+        self.until(question, |answer| match answer {
+            Answer::Say(typed) => Ok(Secret::new(typed)),
+            _ => Err("an answer is needed".to_owned()),
         })
     }
 }

@@ -33,7 +33,39 @@ pub struct Elsewhere {
     pub address: &'static str,
     pub port: u16,
     pub ssh_port: u16,
-    sshd: Child,
+    sshd: Sshd,
+}
+
+/// An ssh server.
+pub struct Sshd {
+    process: Child,
+    keys: PathBuf,
+}
+
+impl Sshd {
+    pub fn authorise(&self, line: &str) {
+        fs::write(&self.keys, format!("{line}\n")).expect("a directory of ours");
+    }
+
+    /// Process ids of its connections.
+    fn connections(&self) -> Vec<String> {
+        let children = format!("/proc/{0}/task/{0}/children", self.process.id());
+        let children = fs::read_to_string(children).unwrap_or_default();
+        children.split_whitespace().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        // One whose client was removed with its network would wait for it for ever.
+        for process in self.connections() {
+            run_program("kill", &[&process]);
+        }
+        if self.process.kill().is_ok() {
+            // It was killed: there is nothing to learn from how it ended.
+            let _ = self.process.wait();
+        }
+    }
 }
 
 impl Elsewhere {
@@ -47,6 +79,7 @@ impl Elsewhere {
         // It stays from a run that was killed.
         call("ip", &["address", "replace", &format!("{address}/32"), "dev", "lo"]);
         certificates(directory.path(), address);
+        host_key(directory.path());
         let sshd = sshd(directory.path(), address, port + 1);
         let elsewhere = Elsewhere { engine, directory, address, port, ssh_port: port + 1, sshd };
         elsewhere.start_server();
@@ -144,37 +177,33 @@ impl Elsewhere {
     }
 
     pub fn authorise(&self, line: &str) {
-        fs::write(self.path("authorized_keys"), format!("{line}\n")).expect("a directory of ours");
+        self.sshd.authorise(line);
+    }
+
+    /// The line that was authorised last.
+    pub fn authorised(&self) -> String {
+        fs::read_to_string(&self.sshd.keys).expect("a directory of ours").trim().to_owned()
+    }
+
+    /// Another ssh server with the same key, which lets nobody in yet, and its port.
+    pub fn second_sshd(&self) -> (Sshd, u16) {
+        let port = self.ssh_port + 1;
+        (sshd(self.directory.path(), self.address, port), port)
     }
 
     /// Ends every connection of the ssh server, which goes on listening.
     pub fn cut_connections(&self) {
-        let connections = self.connections();
+        let connections = self.sshd.connections();
         assert!(!connections.is_empty(), "nobody is connected through ssh");
         for process in connections {
             call("kill", &[&process]);
         }
-    }
-
-    /// Process ids of the ssh server's connections.
-    fn connections(&self) -> Vec<String> {
-        let children = format!("/proc/{0}/task/{0}/children", self.sshd.id());
-        let children = fs::read_to_string(children).unwrap_or_default();
-        children.split_whitespace().map(str::to_owned).collect()
     }
 }
 
 impl Drop for Elsewhere {
     fn drop(&mut self) {
         self.engine.remove_by_force("container", CONTAINER);
-        // One whose client was removed with its network would wait for it for ever.
-        for process in self.connections() {
-            run_program("kill", &[&process]);
-        }
-        if self.sshd.kill().is_ok() {
-            // It was killed: there is nothing to learn from how it ended.
-            let _ = self.sshd.wait();
-        }
         run_program("ip", &["address", "delete", &format!("{}/32", self.address), "dev", "lo"]);
     }
 }
@@ -207,22 +236,29 @@ fn certificates(directory: &Path, address: &str) {
     call("sh", &["-c", script, "sh", &directory.display().to_string(), address, ROLE]);
 }
 
+fn host_key(directory: &Path) {
+    let file = directory.join("host_key").display().to_string();
+    call("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &file]);
+}
+
 /// An ssh server that knows only its own files. Nobody's key is authorised yet.
-fn sshd(directory: &Path, address: &str, port: u16) -> Child {
+fn sshd(directory: &Path, address: &str, port: u16) -> Sshd {
     let file = |name: &str| directory.join(name).display().to_string();
-    call("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &file("host_key")]);
+    let keys = directory.join(format!("authorized_keys-{port}"));
+    let configuration = file(&format!("sshd_config-{port}"));
     let config = format!(
         "Port {port}\nListenAddress {address}\nHostKey {}\nPidFile none\nAuthorizedKeysFile {}\nUsePAM no\n\
          StrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
          PermitRootLogin prohibit-password\n",
         file("host_key"),
-        file("authorized_keys"),
+        keys.display(),
     );
-    fs::write(directory.join("sshd_config"), config).expect("a directory of ours");
+    fs::write(&configuration, config).expect("a directory of ours");
     // sshd refuses to start without it.
     fs::create_dir_all("/run/sshd").expect("the tests run as root");
     fs::set_permissions("/run/sshd", fs::Permissions::from_mode(0o755)).expect("ours");
     let mut command = Command::new("/usr/sbin/sshd");
-    command.args(["-D", "-f", &file("sshd_config"), "-E", &file("sshd.log")]).stdin(Stdio::null());
-    command.spawn().expect("OpenSSH's server is installed (openssh-server)")
+    command.args(["-D", "-f", &configuration, "-E", &file("sshd.log")]).stdin(Stdio::null());
+    let process = command.spawn().expect("OpenSSH's server is installed (openssh-server)");
+    Sshd { process, keys }
 }

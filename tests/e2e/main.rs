@@ -138,6 +138,8 @@ fn several() {
         ("up: the first database", |pair| drop(pair.first.up())),
         ("up: a second one", |pair| databases::second(&pair.first)),
         ("three names", |pair| databases::logins(&pair.first)),
+        ("a database by its name", |pair| databases::chosen(&pair.first)),
+        ("addresses", |pair| databases::addresses(&pair.first)),
         ("a website in one", |pair| databases::websites(&pair.first)),
         ("attachments of both", |pair| databases::attachments(&pair.first)),
         ("scheduled actions of both", |pair| databases::scheduled_actions(&pair.first)),
@@ -181,6 +183,9 @@ fn external_postgres() {
         ("up: through the tunnel", away::through_the_tunnel),
         ("login", |away| visit::logs_in(&away.site)),
         ("the connection breaks", away::broken_tunnel),
+        ("an ssh server that is not there", away::dead_ssh_port),
+        ("another ssh server", away::another_ssh_server),
+        ("without the tunnel and back", away::without_tunnel),
         ("restarts", away::restarts),
         ("no secret told", |away| design::no_secret_told(&away.site)),
     ];

@@ -238,6 +238,38 @@ fn all_faults_of_the_site_file_are_told_and_nothing_is_changed() {
     assert_eq!(world.engine.changes(), Vec::<String>::new());
 }
 
+/// The databases of a site that has two are told apart by name.
+#[test]
+fn tools_work_on_the_database_that_they_are_told() {
+    let world = World::with_site();
+    let path = world.file("autoodoo.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text + "databases:\n  - { name: shop, domain: shop.example.com }\n").unwrap();
+    let up = world.run("up");
+    assert_eq!(up.code, 0, "{}", up.talk);
+    let addresses = "https://odoo.example.com, https://shop.example.com are up";
+    assert!(up.data.contains(addresses) || up.talk.contains(addresses), "{up:?}");
+    let status = world.run("status").data;
+    assert!(status.contains("database shop at https://shop.example.com\n"), "{status}");
+    for (line, expected) in [
+        ("psql --database shop -c x", "psql --username=postgres --dbname shop -c x"),
+        ("psql -c x", "psql --username=postgres --dbname acme -c x"),
+    ] {
+        world.engine.forget_calls();
+        assert_eq!(world.run(line).code, 0);
+        let calls = world.engine.calls().join("\n");
+        assert!(calls.contains(expected), "{calls}");
+    }
+    for line in ["psql --database shpo", "shell --database=shpo", "odoo --database shpo -u sale"] {
+        world.engine.forget_calls();
+        let ran = world.run(line);
+        assert_eq!(ran.code, 2, "{line}: {}", ran.talk);
+        assert!(ran.talk.contains("the site has no database `shpo`; did you mean `shop`?"), "{}", ran.talk);
+        assert!(ran.talk.contains("autoodoo.yaml names acme, shop"), "{}", ran.talk);
+        assert_eq!(world.engine.changes(), Vec::<String>::new());
+    }
+}
+
 #[test]
 fn a_taken_port_names_its_holder_and_nothing_is_made() {
     let world = World::with_site();

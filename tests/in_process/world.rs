@@ -319,6 +319,9 @@ fn play(
     let stdout = match words.as_slice() {
         ["psql", ..] => databases.run(&stdin),
         ["odoo", "shell", ..] => "autoodoo: the first user is set\n".to_owned(),
+        ["pg_isready", ..] if deaf.is_some_and(|deaf| container.ends_with(deaf.as_str())) => {
+            return ExecOutput { exit_code: 2, stdout: String::new(), stderr: String::new() };
+        }
         ["cat", "/proc/1/comm"] if deaf.is_some_and(|deaf| container.ends_with(deaf.as_str())) => {
             "sh\n".to_owned()
         }
@@ -329,10 +332,7 @@ fn play(
             "nginx: worker process\0".repeat(processes.len())
         }
         ["sh", "-c", script, "sh", "/tunnel"] if script.contains("chown postgres") => {
-            for name in ["id_ed25519", "known_hosts"] {
-                let file = root.join("generated/tunnel").join(name);
-                std::fs::rename(file.with_extension("new"), file).unwrap();
-            }
+            give_tunnel_files(root);
             String::new()
         }
         ["sh", "-c", script, "sh", directories @ ..] if script.contains("chown odoo") => {
@@ -355,6 +355,18 @@ fn children(container: &str) -> String {
     }
     WORKER.set(WORKER.get() + 1);
     WORKER.get().to_string()
+}
+
+/// The same for the tunnel's files, wherever new ones lie.
+fn give_tunnel_files(root: &Path) {
+    for directory in std::fs::read_dir(root.join("generated/tunnel")).unwrap() {
+        for name in ["id_ed25519", "known_hosts"] {
+            let file = directory.as_ref().unwrap().path().join(name);
+            if file.with_extension("new").exists() {
+                std::fs::rename(file.with_extension("new"), file).unwrap();
+            }
+        }
+    }
 }
 
 /// The helper's renaming, without the change of owner.
@@ -436,6 +448,8 @@ impl Probe for FakeProbe {
 /// An ssh server with one key, which is [`HOST_KEY`]'s.
 struct FakeSsh;
 
+/// Nobody listens there.
+pub const DEAD_PORT: u16 = 9;
 pub const HOST_KEY: &str = "SHA256:cJ6AyISHokEeHuTfufIqhhSS0gxHZRUMDHlKvXD4FHw";
 
 impl Ssh for FakeSsh {
@@ -453,7 +467,10 @@ impl Ssh for FakeSsh {
         Ok("ssh-ed25519 AAAA autoodoo-acme\n".to_owned())
     }
 
-    fn host_keys(&self, _: &HostName, _: Port) -> Result<String> {
+    fn host_keys(&self, host: &HostName, port: Port) -> Result<String> {
+        if port.get() == DEAD_PORT {
+            return Err(Failure::failed(format!("no ssh server answers at {host}:{port}")));
+        }
         Ok("gate.example.com ssh-ed25519 AAAA\n".to_owned())
     }
 }

@@ -3,12 +3,43 @@
 
 use super::{Fate, Planner, SOON, UNPROVEN, retire};
 use crate::plan::server::{Connections, ServerCheck, Wanted};
-use crate::plan::{Action, TunnelFiles};
+use crate::plan::{Action, Plan, TunnelFiles};
 use crate::site::{External, Ssh};
 use crate::stack::server::{self, Server};
-use crate::stack::spec::ContainerSpec;
+use crate::stack::spec::{ContainerSpec, Role};
 use crate::stack::{self, names};
 use crate::state::{Made, Phase};
+
+const FIRST_TOLD: &str = "whatever would stand in Odoo's way is told first";
+
+/// What the plan makes of the way to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// It stays, or nobody went it before.
+    Undisturbed,
+    /// The tunnel in use is replaced.
+    Replaced,
+    /// The same by one that has shown that it leads to a server that fits.
+    Proven,
+}
+
+/// What is done when the server is not reached or does not fit.
+#[derive(Debug, Clone)]
+struct Fallback {
+    undo: Vec<Action>,
+    /// What served before still serves.
+    gate: bool,
+}
+
+impl Fallback {
+    fn push(self, plan: &mut Plan, action: Action, cause: &str) {
+        if self.gate {
+            plan.push_gate(action, cause, self.undo);
+        } else {
+            plan.push_guarded(action, cause, self.undo);
+        }
+    }
+}
 
 impl Planner<'_> {
     /// Returns whether the tunnel is replaced, so that Odoo must start anew.
@@ -18,7 +49,7 @@ impl Planner<'_> {
             self.volumes();
             return false;
         }
-        let undo = self.undo();
+        let fallback = self.fallback();
         self.network();
         let socket = self.stack.socket_volume.clone();
         let later: Vec<_> =
@@ -26,13 +57,15 @@ impl Planner<'_> {
         if let Some(socket) = socket {
             self.volume(socket);
         }
-        let replaced = self.tunnel(external, &undo);
-        self.check_server(external, undo);
+        let way = self.tunnel(external, &fallback);
+        if way != Way::Proven || self.wanted().iter().any(|database| !database.made) {
+            self.check_server(external, fallback);
+        }
         self.first_phase();
         for volume in later {
             self.volume(volume);
         }
-        replaced
+        way != Way::Undisturbed
     }
 
     /// A site that is up and as it should be has its connection already.
@@ -59,21 +92,38 @@ impl Planner<'_> {
             .collect()
     }
 
-    /// What takes back all that a new site has by then: one that is refused leaves nothing behind.
-    fn undo(&self) -> Vec<Action> {
-        if self.situation.state.phase != Phase::New {
-            return Vec::new();
-        }
+    /// What becomes of a way to the server that does not lead there.
+    fn fallback(&self) -> Fallback {
         let tunnel = self.stack.server.container().map(|tunnel| retire(&tunnel.name, stack::TUNNEL_GRACE));
         let socket = self.stack.socket_volume.as_ref();
+        if self.situation.state.phase == Phase::New {
+            let socket = socket.map(|socket| Action::RemoveVolume { name: socket.name.clone() });
+            let network = Action::RemoveNetwork { name: self.stack.network.name.clone() };
+            let undo = tunnel.into_iter().chain(socket).chain([network]).collect();
+            return Fallback { undo, gate: false };
+        }
+        // Nobody goes this way yet: whoever is served is served on another.
+        let beside = self.running(Role::Odoo).next().is_some() && (tunnel.is_none() || !self.socket_in_use());
+        if !beside {
+            return Fallback { undo: Vec::new(), gate: false };
+        }
+        let there = |name: &str| self.observed().volumes.iter().any(|found| found.name == name);
+        let socket = socket.filter(|socket| !there(&socket.name));
         let socket = socket.map(|socket| Action::RemoveVolume { name: socket.name.clone() });
-        let network = Action::RemoveNetwork { name: self.stack.network.name.clone() };
-        tunnel.into_iter().chain(socket).chain([network]).collect()
+        Fallback { undo: tunnel.into_iter().chain(socket).collect(), gate: true }
     }
 
-    fn tunnel(&mut self, external: &External, undo: &[Action]) -> bool {
-        let Server::External(Some(spec)) = &self.stack.server else { return false };
-        let (spec, Some(ssh)) = (spec.as_ref().clone(), external.ssh.clone()) else { return false };
+    /// Whether an Odoo that runs reaches its database by the socket where the tunnel listens.
+    fn socket_in_use(&self) -> bool {
+        let socket = names::socket_volume(&self.site().name);
+        self.running(Role::Odoo).chain(self.running(Role::Cron)).any(|odoo| odoo.mounts_volume(&socket))
+    }
+
+    fn tunnel(&mut self, external: &External, fallback: &Fallback) -> Way {
+        let Server::External(Some(spec)) = &self.stack.server else { return Way::Undisturbed };
+        let (spec, Some(ssh)) = (spec.as_ref().clone(), external.ssh.clone()) else {
+            return Way::Undisturbed;
+        };
         // It holds nothing: a new one starts at once, whereas the engine lets one that keeps ending wait.
         let fate = match self.fate(&spec) {
             Fate::Start(reason) => Fate::Make(reason.to_owned()),
@@ -81,44 +131,81 @@ impl Planner<'_> {
         };
         if fate == Fate::Keep {
             if !self.situation.settled {
-                self.await_tunnel(&spec, external, UNPROVEN, Vec::new());
+                self.await_tunnel(&spec, external, UNPROVEN, fallback.clone());
             }
-            return false;
+            return Way::Undisturbed;
         }
-        // Most of what can be wrong is found here, while everybody still works.
-        self.prepare_tunnel(ssh, undo.to_vec());
-        self.stop_odoos("the tunnel to PostgreSQL is about to be replaced");
+        let in_use = self.socket_in_use();
+        let proven = in_use && self.runs(&spec.name);
+        if proven {
+            self.candidate(&spec, external, ssh);
+        } else {
+            self.prepare_tunnel(ssh, fallback.clone());
+        }
+        if in_use {
+            self.stop_odoos("the tunnel to PostgreSQL is about to be replaced");
+        }
         self.realise(&spec, &fate, stack::TUNNEL_GRACE);
-        self.await_tunnel(&spec, external, "Odoo reaches its database through it", undo.to_vec());
-        true
+        self.await_tunnel(&spec, external, "Odoo reaches its database through it", fallback.clone());
+        match (in_use, proven) {
+            (false, _) => Way::Undisturbed,
+            (true, false) => Way::Replaced,
+            (true, true) => Way::Proven,
+        }
     }
 
-    fn prepare_tunnel(&mut self, ssh: Ssh, undo: Vec<Action>) {
+    /// The next tunnel proves itself beside the one in use, while everybody still works.
+    fn candidate(&mut self, tunnel: &ContainerSpec, external: &External, ssh: Ssh) {
+        let spec = self.with_pinned_image(&server::candidate(&self.site().name, tunnel));
+        let container = spec.name.clone();
+        let undo = vec![retire(&container, stack::TUNNEL_GRACE)];
+        self.prepare_tunnel(ssh, Fallback { undo: Vec::new(), gate: true });
+        let cause = "the next tunnel is tried while the present one serves";
+        self.plan.push(Action::CreateContainer(Box::new(spec)), cause);
+        self.plan.push(Action::StartContainer { name: container.clone() }, "it was just made");
+        let prove = Action::ProveTunnel {
+            container: container.clone(),
+            external: Box::new(external.clone()),
+            seconds: SOON,
+        };
+        self.plan.push_gate(prove, "nobody is interrupted for one that does not work", undo.clone());
+        let check = Action::CheckServer(Box::new(self.server_check(external, container.clone())));
+        self.plan.push_gate(check, FIRST_TOLD, undo);
+        self.plan.push(retire(&container, stack::TUNNEL_GRACE), "it has proved itself");
+    }
+
+    fn prepare_tunnel(&mut self, ssh: Ssh, fallback: Fallback) {
         let site = self.site().name.as_str();
         let files = TunnelFiles {
-            ssh,
             client: self.stack.ssh_client.clone(),
             comment: format!("autoodoo-{site}"),
-            helper: self.with_pinned_image(&server::tunnel_owner(&self.situation.inputs)),
+            helper: self.with_pinned_image(&server::tunnel_owner(&self.situation.inputs, &ssh)),
+            ssh,
         };
-        self.plan.push_guarded(Action::PrepareTunnel(Box::new(files)), "the tunnel reads them", undo);
+        fallback.push(&mut self.plan, Action::PrepareTunnel(Box::new(files)), "the tunnel reads them");
     }
 
-    fn await_tunnel(&mut self, spec: &ContainerSpec, external: &External, cause: &str, undo: Vec<Action>) {
+    fn await_tunnel(&mut self, spec: &ContainerSpec, external: &External, cause: &str, fallback: Fallback) {
         let (container, external) = (spec.name.clone(), Box::new(external.clone()));
-        self.plan.push_guarded(Action::AwaitTunnel { container, external, seconds: SOON }, cause, undo);
+        fallback.push(&mut self.plan, Action::AwaitTunnel { container, external, seconds: SOON }, cause);
     }
 
-    fn check_server(&mut self, external: &External, mut undo: Vec<Action>) {
+    /// The name of the directory of the tunnel's files; empty without a tunnel.
+    pub(super) fn tunnel_files(&self) -> String {
+        let ssh = self.site().postgres.external.as_ref().and_then(|external| external.ssh.as_ref());
+        let directory = ssh.map(server::tunnel_directory).unwrap_or_default();
+        directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    fn check_server(&mut self, external: &External, mut fallback: Fallback) {
         let client = self.with_pinned_image(&server::client(&self.situation.inputs));
         let container = client.name.clone();
         let cause = "its programs speak to PostgreSQL";
         self.plan.push(Action::CreateContainer(Box::new(client)), cause);
         self.plan.push(Action::StartContainer { name: container.clone() }, "it was just made");
-        undo.insert(0, retire(&container, 0));
+        fallback.undo.insert(0, retire(&container, 0));
         let check = self.server_check(external, container);
-        let cause = "whatever would stand in Odoo's way is told first";
-        self.plan.push_guarded(Action::CheckServer(Box::new(check)), cause, undo);
+        fallback.push(&mut self.plan, Action::CheckServer(Box::new(check)), FIRST_TOLD);
     }
 
     pub(super) fn server_check(&self, external: &External, container: String) -> ServerCheck {

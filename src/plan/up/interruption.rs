@@ -12,7 +12,10 @@ use crate::stack::names::{self, Slot};
 /// nginx sends requests now. Nothing can be said of a site that does not serve: then every step
 /// keeps `None`.
 pub(super) fn foresee(plan: &mut Plan, stack: &Stack, observed: &Observed, targets: Vec<String>) {
-    let mut site = Serving { stack, ready: running(observed), targets };
+    let socket = names::socket_volume(&stack.site);
+    let by_socket = observed.containers.iter().filter(|found| found.mounts_volume(&socket));
+    let by_socket = by_socket.map(|found| found.name.clone()).collect();
+    let mut site = Serving { stack, ready: running(observed), by_socket, targets };
     if !site.serves() {
         return;
     }
@@ -50,6 +53,8 @@ struct Serving<'a> {
     stack: &'a Stack,
     /// Containers that do their work.
     ready: BTreeSet<String>,
+    /// Those that reach PostgreSQL by its socket: a server of the site's own or a tunnel listens there.
+    by_socket: BTreeSet<String>,
     targets: Vec<String>,
 }
 
@@ -57,17 +62,23 @@ impl Serving<'_> {
     fn serves(&self) -> bool {
         let ready = |name: &String| self.ready.contains(name);
         let site = &self.stack.site;
-        self.stack.server.container().is_none_or(|server| ready(&server.name))
-            && ready(&self.stack.front.name)
+        let at_socket = [names::postgres(site), names::tunnel(site)].iter().any(ready);
+        ready(&self.stack.front.name)
             && [Slot::A, Slot::B].iter().any(|slot| ready(&names::nginx(site, *slot)))
             && !self.targets.is_empty()
-            && self.targets.iter().all(ready)
+            && self.targets.iter().all(|odoo| ready(odoo) && (at_socket || !self.by_socket.contains(odoo)))
     }
 
     fn follow(&mut self, action: &Action) {
         match action {
             Action::StopContainer { name, .. } | Action::RetireContainer { name, .. } => {
                 self.ready.remove(name);
+            }
+            Action::CreateContainer(spec) if spec.mounts_volume(&names::socket_volume(&self.stack.site)) => {
+                self.by_socket.insert(spec.name.clone());
+            }
+            Action::CreateContainer(spec) => {
+                self.by_socket.remove(&spec.name);
             }
             // It only sleeps: nobody waits for it.
             Action::StartContainer { name } if *name == self.stack.front.name => {

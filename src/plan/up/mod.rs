@@ -351,8 +351,12 @@ impl<'a> Planner<'a> {
         if old_serves {
             self.beside.push(spec.name.clone());
         }
-        let undo = if old_serves { self.without_new_odoos() } else { Vec::new() };
-        self.plan.push_guarded(wait, "nobody is sent to it before it answers", undo);
+        let cause = "nobody is sent to it before it answers";
+        if old_serves {
+            self.plan.push_gate(wait, cause, self.without_new_odoos());
+        } else {
+            self.plan.push(wait, cause);
+        }
     }
 
     /// What takes back every new Odoo that nobody is sent to yet.
@@ -430,10 +434,14 @@ impl<'a> Planner<'a> {
     }
 
     fn await_nginx(&mut self, container: String, fingerprint: String, cause: &str, old_serves: bool) {
-        let undo = if old_serves { vec![retire(&container, stack::NGINX_GRACE)] } else { Vec::new() };
+        let undo = vec![retire(&container, stack::NGINX_GRACE)];
         let (address, host) = (self.front_address(), self.site().domain.clone());
         let wait = Action::AwaitNginx { container, address, host, fingerprint, seconds: SOON };
-        self.plan.push_guarded(wait, cause, undo);
+        if old_serves {
+            self.plan.push_gate(wait, cause, undo);
+        } else {
+            self.plan.push(wait, cause);
+        }
     }
 
     /// Writes, tests and publishes nginx.conf when its text is new.
@@ -512,7 +520,9 @@ impl<'a> Planner<'a> {
         }
         let keep = self.configured().map(conf_name).collect();
         let ssh_client = self.stack.ssh_client.clone();
-        self.plan.push(Action::Sweep { ssh_client, keep }, "they belong to containers that are gone");
+        let tunnel_files = self.tunnel_files();
+        let sweep = Action::Sweep { ssh_client, tunnel_files, keep };
+        self.plan.push(sweep, "they belong to containers that are gone");
     }
 }
 

@@ -358,6 +358,98 @@ fn a_new_ssh_client_waits_for_the_next_tunnel() {
     assert!(world.with(target).unwrap().ssh_client == "newer");
 }
 
+/// The site as it is told by other keys of `postgres:`.
+fn told(world: &mut World, keys: &str) {
+    world.site.postgres.external = elsewhere(keys).site.postgres.external;
+}
+
+const OTHER_SSH: &str = ", ssh: { host: gate.example.com, user: tunnel, port: 2222 }";
+
+/// The next tunnel is asked beside the one in use, from files of its own; only then people notice.
+#[test]
+fn another_ssh_server_is_tried_before_anybody_is_interrupted() {
+    let mut world = elsewhere(SSH);
+    world.bring_up();
+    told(&mut world, OTHER_SSH);
+    let text = world.plan();
+    insta::assert_snapshot!(text);
+    assert!(text.contains("note: the site does not answer for about "), "{text}");
+    let plan = world.with(up).unwrap();
+    let stopped = plan.steps.iter().position(|step| matches!(step.action, Action::StopContainer { .. }));
+    let tried = &plan.steps[..stopped.unwrap()];
+    let gates: Vec<_> = tried.iter().filter(|step| step.gate).map(|step| step.on_failure.len()).collect();
+    assert_eq!(gates, [0, 1, 1], "the files, the way, the server: {text}");
+    for step in tried {
+        let ours = |name: &str| name == "acme-helper-next-tunnel";
+        match &step.action {
+            Action::CreateContainer(spec) => {
+                assert!(ours(&spec.name) && !spec.mounts_volume("acme-socket"), "{text}");
+            }
+            Action::RetireContainer { name, .. } => assert!(ours(name), "{text}"),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn each_pin_has_files_of_its_own() {
+    let directory = |keys: &str| {
+        let external = elsewhere(keys).site.postgres.external.unwrap();
+        stack::server::tunnel_directory(&external.ssh.unwrap())
+    };
+    let pin = |letter: &str| {
+        let pin = letter.repeat(43);
+        directory(&format!(", ssh: {{ host: gate.example.com, user: tunnel, host_key: 'SHA256:{pin}' }}"))
+    };
+    assert_eq!(pin("A"), pin("A"));
+    let all: BTreeSet<_> = [pin("A"), pin("B"), directory(SSH), directory(OTHER_SSH)].into();
+    assert_eq!(all.len(), 4, "{all:?}");
+}
+
+/// Who works over the network goes on until an Odoo behind the tunnel answers.
+#[test]
+fn a_tunnel_for_a_site_without_one_interrupts_nobody() {
+    let mut world = elsewhere("");
+    world.bring_up();
+    told(&mut world, SSH);
+    insta::assert_snapshot!(world.plan());
+    let plan = world.with(up).unwrap();
+    let check = plan.steps.iter().find(|step| matches!(step.action, Action::CheckServer(_))).unwrap();
+    let undo: Vec<_> = check.on_failure.iter().map(ToString::to_string).collect();
+    assert!(check.gate);
+    assert_eq!(
+        undo,
+        [
+            "stop and remove container acme-helper-psql",
+            "stop and remove container acme-tunnel",
+            "remove volume acme-socket and all data in it",
+        ]
+    );
+}
+
+#[test]
+fn a_tunnel_that_is_no_longer_wanted_goes_last() {
+    let mut world = elsewhere(SSH);
+    world.bring_up();
+    told(&mut world, "");
+    let plan = world.plan();
+    let at = |text: &str| plan.find(text).unwrap_or_else(|| panic!("{text} is not in\n{plan}"));
+    assert!(at("let acme-odoo-a finish") < at("stop and remove container acme-tunnel"), "{plan}");
+    assert!(!plan.contains("does not answer"), "{plan}");
+}
+
+/// Nobody is served through it: there is nothing to spare.
+#[test]
+fn a_tunnel_that_does_not_run_is_replaced_at_once() {
+    let mut world = elsewhere(SSH);
+    world.bring_up();
+    world.change("acme-tunnel", |tunnel| tunnel.state = RunState::Restarting);
+    told(&mut world, OTHER_SSH);
+    let plan = world.plan();
+    assert!(!plan.contains("next-tunnel") && plan.contains("stop acme-odoo-a"), "{plan}");
+    assert!(!plan.contains("(about"), "it does not serve anyway: {plan}");
+}
+
 /// The certificate's content counts, not its path.
 #[test]
 fn a_new_ca_replaces_odoo_beside_the_old_one() {
@@ -617,6 +709,9 @@ fn a_failed_gate_brings_nobody_down() {
     let plan = world.with(up).unwrap();
     let gate = plan.steps.iter().find(|step| matches!(step.action, Action::AwaitOdoo { .. })).unwrap();
     assert_eq!(gate.on_failure, vec![retire("acme-odoo-b", stack::ODOO_GRACE)]);
+    assert!(gate.gate);
+    let first = World::fresh().with(up).unwrap();
+    assert!(first.steps.iter().all(|step| !step.gate), "nothing serves yet that could serve on");
 }
 
 #[test]

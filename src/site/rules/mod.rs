@@ -54,7 +54,7 @@ impl Rules {
             &every_name.collect::<Vec<_>>(),
         );
         let options = self.options(draft.options);
-        let smtp = self.smtp(draft.smtp);
+        let smtp = self.smtp(draft.smtp, release);
         let external = self.external(draft.external);
         let manager = Self::manager(draft.manager_allow, draft.manager_selector);
         let proxy = self.proxy(draft.proxy_trusted, draft.proxy_header);

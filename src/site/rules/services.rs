@@ -3,6 +3,7 @@
 use super::Rules;
 use crate::name::Port;
 use crate::site::draft::{ExternalDraft, Field, Given, SmtpDraft};
+use crate::site::release::Release;
 use crate::site::value::{Cidr, FilePath, HeaderName, Memory, SslMode};
 use crate::site::{ClientCertificate, External, Manager, Proxy, Smtp, SmtpEncryption, Ssh};
 
@@ -23,12 +24,19 @@ pub(super) fn all<T>(given: Vec<Given<T>>) -> Option<Vec<T>> {
 }
 
 impl Rules {
-    pub(super) fn smtp(&mut self, draft: SmtpDraft) -> Optional<Smtp> {
+    pub(super) fn smtp(&mut self, draft: SmtpDraft, release: Option<Release>) -> Optional<Smtp> {
         if draft.host.is_absent() {
             if draft != SmtpDraft::default() {
                 return self.conflict(Field::Key("smtp.host"), "required by the other keys of `smtp:`");
             }
             return Some(None);
+        }
+        if let Some(release) = release.filter(|release| !release.has_from_filter())
+            && draft.from_filter.value().is_some()
+        {
+            let why =
+                format!("Odoo {release} has no such line in odoo.conf, 16 and newer have; remove this key");
+            return self.conflict(Field::Key("smtp.from_filter"), why);
         }
         Some(Some(Smtp {
             host: draft.host.or(|| None)?,
@@ -48,6 +56,7 @@ impl Rules {
             }
             return Some(None);
         }
+        self.way(&draft);
         let ssh = self.ssh(&draft);
         let sslmode = self.sslmode(&draft);
         let client = self.client_certificate(draft.certificate, draft.key);
@@ -60,6 +69,31 @@ impl Rules {
             client: client?,
             ssh: ssh?,
         }))
+    }
+
+    /// What cannot lead from a container to a server, or has no meaning on the way there.
+    fn way(&mut self, draft: &ExternalDraft) {
+        if draft.ssh_host.is_absent() {
+            if let Some(host) = draft.host.value().filter(|host| host.is_loopback()) {
+                let why = format!(
+                    "in Odoo's container `{host}` is that container itself, where no PostgreSQL listens; write an \
+                     address of the server that other machines reach (PostgreSQL must listen there), or how to get \
+                     to it under `ssh:`"
+                );
+                self.conflict::<()>(Field::Key("postgres.host"), why);
+            }
+            return;
+        }
+        let files = [
+            (&draft.root_certificate, "postgres.ssl_root_cert"),
+            (&draft.certificate, "postgres.ssl_cert"),
+            (&draft.key, "postgres.ssl_key"),
+        ];
+        for (_, key) in files.into_iter().filter(|(file, _)| file.value().is_some()) {
+            let why = "through `ssh` PostgreSQL is reached by a Unix socket, where no certificate is asked for; \
+                       remove this key";
+            self.conflict::<()>(Field::Key(key), why);
+        }
     }
 
     /// By default the server's certificate is checked as soon as a CA is named. Through ssh the

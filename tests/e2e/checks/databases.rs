@@ -74,6 +74,35 @@ pub fn scheduled_actions(site: &Site) {
     }
 }
 
+/// Each tool works on the database that it is told; a wrong name is told with the nearest.
+pub fn chosen(site: &Site) {
+    let names = [site.database.as_str(), SHOP];
+    for name in names {
+        let psql = ["psql", "--database", name, "-X", "-t", "-A", "-c", "select current_database()"];
+        assert_eq!(site.run(&psql).ends(0).out.trim(), name);
+        let script = "print('on', env.cr.dbname)\n";
+        site.run_with(&["shell", "--database", name], script).ends(0).says(&format!("on {name}"));
+        let update = format!("--database={name}");
+        let update = site.run(&["odoo", &update, "-u", "bus", "--stop-after-init"]).ends(0);
+        update.says(&format!("{name} odoo.modules.loading: Modules loaded"));
+    }
+    for tool in ["psql", "shell"] {
+        site.run(&[tool, "--database", "e2e_shpo"]).ends(2).says("did you mean `e2e_shop`?");
+    }
+}
+
+/// Where people find each is said by `status` and at the end of `up`.
+pub fn addresses(site: &Site) {
+    let told = [site.run(&["up"]).ends(0).text(), site.run(&["status"]).ends(0).text()];
+    for name in [&site.domain, &shop_names(site)[0]] {
+        let url = format!("https://{name}:{}", site.https);
+        for told in &told {
+            assert!(told.contains(&url), "{url} is not in {told}");
+        }
+    }
+    assert_eq!(site.status()["databases"][1]["name"], SHOP);
+}
+
 /// Files of each are its own, and the proxy finds both.
 pub fn attachments(site: &Site) {
     let password = site.secret("admin-password");

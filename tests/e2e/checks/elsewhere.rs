@@ -4,9 +4,10 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use crate::checks::change;
+use crate::checks::change::{self, keeps_its_word};
 use crate::elsewhere::{Elsewhere, PASSWORD, ROLE};
 use crate::http::Browser;
+use crate::load::under_load;
 use crate::process::{Run, until};
 use crate::site::Site;
 
@@ -205,6 +206,13 @@ pub fn through_the_tunnel(away: &Away) {
 /// The engine brings the tunnel back, and Odoo connects again.
 pub fn broken_tunnel(away: &Away) {
     let site = &away.site;
+    broken_connection(away);
+    site.run(&["logs", "tunnel"]).ends(0).says("closed by remote host");
+    change::nothing_to_do(site);
+}
+
+fn broken_connection(away: &Away) {
+    let site = &away.site;
     away.server.cut_connections();
     thread::sleep(Duration::from_secs(1));
     until("the login page is back", 90, || {
@@ -212,7 +220,69 @@ pub fn broken_tunnel(away: &Away) {
     });
     let tunnel = site.engine.inspect("container", &site.container("tunnel"));
     assert_eq!(tunnel["State"]["Running"], true);
-    site.run(&["logs", "tunnel"]).ends(0).says("closed by remote host");
+}
+
+/// Nobody notices a change that cannot work, and the tunnel in use starts anew from its own files.
+pub fn dead_ssh_port(away: &Away) {
+    let Away { site, server } = away;
+    let [good, dead] = [server.ssh_port, 9].map(|port| format!("    port: {port}\n"));
+    let ids = all_ids(site);
+    site.edit(&good, &dead);
+    refused_unnoticed(site, "no ssh server answers");
+    assert_eq!(all_ids(site), ids);
+    broken_connection(away);
+    site.edit(&dead, &good);
+    site.up();
+    assert_eq!(all_ids(site), ids, "going back is nothing to do");
+    change::nothing_to_do(site);
+}
+
+fn refused_unnoticed(site: &Site, why: &str) {
+    let seen = under_load(site, || {
+        site.run(&["up"]).ends(6).says(why).says("still serves");
+        // Enough visitors to tell, however soon it was refused.
+        thread::sleep(Duration::from_secs(2));
+    });
+    seen.lost_nothing();
+}
+
+fn all_ids(site: &Site) -> Vec<String> {
+    site.engine.of_site("container", site.name).iter().map(|name| site.id_of(name)).collect()
+}
+
+/// One that does not let the site in is found out beside the one in use; then it lets it in.
+pub fn another_ssh_server(away: &Away) {
+    let Away { site, server } = away;
+    let (second, port) = server.second_sshd();
+    let [here, there] = [server.ssh_port, port].map(|port| format!("    port: {port}\n"));
+    let ids = all_ids(site);
+    site.edit(&here, &there);
+    refused_unnoticed(site, "does not accept the site's key");
+    assert_eq!(all_ids(site), ids);
+    second.authorise(&server.authorised());
+    assert!(!keeps_its_word(site).is_zero(), "Odoo stops while its tunnel is replaced");
+    change::nothing_to_do(site);
+    site.edit(&there, &here);
+    keeps_its_word(site);
+}
+
+/// Odoo's successor goes the other way, beside the old one.
+pub fn without_tunnel(away: &Away) {
+    let Away { site, server } = away;
+    fs::copy(server.path("ca.pem"), site.path("ca.pem")).expect("files of ours");
+    let text = site.read("autoodoo.yaml");
+    let (_, rest) = text.split_once("  ssh:\n").expect("a tunnel");
+    let lines = rest.lines().take_while(|line| line.starts_with("    "));
+    let ssh: String = lines.map(|line| format!("{line}\n")).collect();
+    let ssh = format!("  ssh:\n{ssh}");
+    let direct = format!("  host: {}\n", server.address);
+    site.edit(&ssh, "  ssl_root_cert: ca.pem\n");
+    site.edit("  host: 127.0.0.1\n", &direct);
+    assert!(keeps_its_word(site).is_zero());
+    assert!(!site.things().iter().any(|name| name.ends_with("-tunnel")));
+    site.edit(&direct, "  host: 127.0.0.1\n");
+    site.edit("  ssl_root_cert: ca.pem\n", &ssh);
+    assert!(keeps_its_word(site).is_zero());
     change::nothing_to_do(site);
 }
 

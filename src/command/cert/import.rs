@@ -1,0 +1,119 @@
+//! `cert import`: the owner's own certificate.
+
+use std::path::Path;
+
+use super::put_in_use;
+use crate::cli::ImportArgs;
+use crate::command::site::{Loaded, load_locked};
+use crate::command::{Adapters, Context};
+use crate::event::Reporter;
+use crate::failure::{Failure, Result};
+use crate::host::files;
+use crate::host::site_dir::SiteDir;
+use crate::name::Fqdn;
+use crate::secret::Secret;
+use crate::site::Tls;
+use crate::stack::dirs;
+use crate::stack::fingerprint::text_fingerprint;
+use crate::tls::import::{Imported, Material, import, needs_passphrase};
+
+pub async fn cmd_import<A: Adapters>(context: &Context<'_, A>, args: &ImportArgs) -> Result<()> {
+    let (mut loaded, _lock) = load_locked(context, "cert import")?;
+    let place = Place::of(&loaded)?;
+    let imported = read(context, &loaded, args)?;
+    for remark in &imported.remarks {
+        context.ui.note(remark.clone());
+    }
+    place.store(&mut loaded, &imported)?;
+    if loaded.state.certificate.is_none() {
+        context.ui.note("the certificate is stored; `autoodoo up` serves it");
+        return Ok(());
+    }
+    put_in_use(context, &mut loaded).await
+}
+
+/// Where an imported certificate goes.
+enum Place {
+    /// The files that the site file names, or those that it would.
+    Files { certificate: std::path::PathBuf, key: std::path::PathBuf },
+    /// It serves until the CA is asked for its successor.
+    BeforeAcme,
+}
+
+impl Place {
+    fn of(loaded: &Loaded) -> Result<Place> {
+        match &loaded.site.tls {
+            Tls::Files { certificate, key } => {
+                let inside = |path: &Path| path.is_relative() && !path.starts_with("..");
+                if inside(certificate) && inside(key) {
+                    return Ok(Place::Files { certificate: certificate.clone(), key: key.clone() });
+                }
+                Err(Failure::usage(format!(
+                    "`tls:` in autoodoo.yaml names files outside of the site directory: {} and {}",
+                    certificate.display(),
+                    key.display()
+                ))
+                .hint("replace them yourself and run `autoodoo cert renew`, or remove both keys and import again"))
+            }
+            Tls::Acme(_) => Ok(Place::BeforeAcme),
+            Tls::SelfSigned => Err(Failure::usage("the site file asks for a certificate of the local CA")
+                .hint("write `mode: files` under `tls:` in autoodoo.yaml and import again")),
+        }
+    }
+
+    /// What was there before stays beside it, under `.previous`.
+    fn store(&self, loaded: &mut Loaded, imported: &Imported) -> Result<()> {
+        match self {
+            Place::Files { certificate, key } => {
+                replace(&loaded.dir, key, imported.key_pem.expose())?;
+                replace(&loaded.dir, certificate, &imported.chain_pem)
+            }
+            Place::BeforeAcme => {
+                let text = format!("{}{}", imported.chain_pem, imported.key_pem.expose());
+                let id = format!("imported-{}", text_fingerprint(&text));
+                let directory = loaded.dir.root().join(dirs::TLS).join(&id);
+                files::ensure_dir(&directory, 0o700)?;
+                let key = imported.key_pem.expose().as_bytes();
+                files::write_atomic(&directory.join("privkey.pem"), key, 0o600)?;
+                files::write_atomic(&directory.join("fullchain.pem"), imported.chain_pem.as_bytes(), 0o600)?;
+                loaded.state.stored_certificate = Some(id);
+                loaded.dir.save_state(&loaded.state)
+            }
+        }
+    }
+}
+
+fn replace(dir: &SiteDir, path: &Path, text: &str) -> Result<()> {
+    let path = dir.root().join(path);
+    if let Some(directory) = path.parent() {
+        files::ensure_dir(directory, 0o700)?;
+    }
+    if let Some(previous) = files::read_optional(&path)? {
+        let mut kept = path.clone().into_os_string();
+        kept.push(".previous");
+        files::write_atomic(Path::new(&kept), &previous, 0o600)?;
+    }
+    files::write_atomic(&path, text.as_bytes(), 0o600)
+}
+
+fn read<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, args: &ImportArgs) -> Result<Imported> {
+    let file = |path: &Path| {
+        files::read_optional(path)?.ok_or_else(|| Failure::usage(format!("{} does not exist", path.display())))
+    };
+    let certificate = file(&args.certificate)?;
+    let key = args.key.as_deref().map(file).transpose()?;
+    let wanted = needs_passphrase(&certificate) || key.as_deref().is_some_and(needs_passphrase);
+    let passphrase = match &args.passphrase_file {
+        Some(path) => Some(first_line(path)?),
+        None if wanted => Some(context.adapters.prompter().password("Passphrase of the key")?),
+        None => None,
+    };
+    let material = Material { certificate: &certificate, key: key.as_deref(), passphrase: passphrase.as_ref() };
+    let names: Vec<Fqdn> = loaded.site.names().cloned().collect();
+    import(&material, &names, context.adapters.clock().now())
+}
+
+fn first_line(path: &Path) -> Result<Secret> {
+    let text = files::read_text(path)?;
+    Ok(Secret::new(text.lines().next().unwrap_or_default().to_owned()))
+}
