@@ -111,8 +111,9 @@ mod tests {
         let answer = persist(&Waits::default(), Duration::from_secs(60), async || {
             asked.set(asked.get() + 1);
             Err::<(), _>(Error::Unsupported("it"))
-        });
-        assert!(answer.await.is_err());
+        })
+        .await;
+        assert!(answer.is_err());
         assert_eq!(asked.get(), 1);
     }
 }

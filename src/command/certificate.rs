@@ -46,10 +46,7 @@ impl Stored {
 }
 
 impl Loaded {
-    pub fn certificate_facts<A: Adapters>(
-        &self,
-        context: &Context<'_, A>,
-    ) -> Result<CertificateFacts> {
+    pub fn certificate_facts<A: Adapters>(&self, context: &Context<'_, A>) -> Result<CertificateFacts> {
         let mut facts = match &self.site.tls {
             Tls::SelfSigned => self.own_certificate(context),
             Tls::Files { certificate, key } => {
@@ -60,7 +57,11 @@ impl Loaded {
             Tls::Acme(acme) => self.ordered_certificate(context, acme),
         }?;
         if let (Asker::Issue, Tls::SelfSigned, None) = (self.asker, &self.site.tls, &facts.next) {
-            facts.next = Some(Next { id: new_id(context, "local"), why: "it was asked for".to_owned(), stored: false });
+            facts.next = Some(Next {
+                id: new_id(context, "local"),
+                why: "it was asked for".to_owned(),
+                stored: false,
+            });
         }
         Ok(facts)
     }
@@ -82,7 +83,10 @@ impl Loaded {
         let now = context.adapters.clock().now();
         let next = |why: String| Some(Next { id: new_id(context, "local"), why, stored: false });
         let Some(current) = self.certificate_in_use()? else {
-            return Ok(CertificateFacts { next: next("there is none yet".to_owned()), ..CertificateFacts::default() });
+            return Ok(CertificateFacts {
+                next: next("there is none yet".to_owned()),
+                ..CertificateFacts::default()
+            });
         };
         let names: Vec<_> = self.site.names().cloned().collect();
         let due = if !is_local(&current.id) {
@@ -92,7 +96,11 @@ impl Loaded {
         } else {
             leaf_due(&current.facts, &names, now)
         };
-        Ok(CertificateFacts { current: Some(current.id), next: due.and_then(next), ..CertificateFacts::default() })
+        Ok(CertificateFacts {
+            current: Some(current.id),
+            next: due.and_then(next),
+            ..CertificateFacts::default()
+        })
     }
 
     fn is_from_local_ca(&self, leaf: &inspect::CertificateFacts) -> Result<bool> {
@@ -141,7 +149,10 @@ impl Loaded {
         check_pair(chain, key)?;
         let faults = problems(&facts, &names, now);
         if !faults.is_empty() {
-            return Err(does_not_fit(format!("the certificate does not fit this site: {}", faults.join("; "))));
+            return Err(does_not_fit(format!(
+                "the certificate does not fit this site: {}",
+                faults.join("; ")
+            )));
         }
         let next = Next { id, why: "the certificate files are new".to_owned(), stored: false };
         Ok(CertificateFacts { current, next: Some(next), trusted, ..CertificateFacts::default() })
@@ -170,7 +181,8 @@ impl Loaded {
         } else if let Some(until) = until {
             // A site that needs another and has to wait for it should be told so.
             let needed = current.as_ref().is_none_or(|stored| self.misfit(stored, acme).is_some());
-            facts.waits = needed.then(|| format!("no certificate is ordered before {}: {why}", minute(until)));
+            facts.waits =
+                needed.then(|| format!("no certificate is ordered before {}: {why}", minute(until)));
         } else {
             let id = new_id(context, &format!("acme-{}", origin(acme)));
             facts.next = Some(Next { id, why, stored: false });

@@ -12,9 +12,7 @@ use crate::site::acme::{
 use crate::site::draft::{AcmeDraft, Conflict, Draft, Given};
 use crate::site::key_kind::KeyKind;
 use crate::site::release::Release;
-use crate::site::value::{
-    Address, FilePath, Flag, MailAddress, PostgresMajor, TlsMode, Users,
-};
+use crate::site::value::{Address, FilePath, Flag, MailAddress, PostgresMajor, TlsMode, Users};
 use crate::site::{Site, Tls, TlsProfile, locale};
 use crate::ui::prompt::Prompter;
 

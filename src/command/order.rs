@@ -58,7 +58,8 @@ impl<A: Adapters> Orders for Clerk<'_, A> {
                     let now = self.adapters.clock().now();
                     let attempts = self.dir.renewal()?.after_failure(retry_after, now);
                     self.dir.save_renewal(&attempts)?;
-                    Err(failure.hint("the present certificate was not touched; `autoodoo cert issue` tries again"))
+                    Err(failure
+                        .hint("the present certificate was not touched; `autoodoo cert issue` tries again"))
                 }
             }
         })

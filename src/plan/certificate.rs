@@ -117,7 +117,10 @@ pub(super) fn switch(plan: &mut Plan, served: &Served<'_>, text: String, next: &
     let fingerprint = text_fingerprint(&text);
     let cause = "the certificate changes";
     plan.push(candidate(text), cause);
-    plan.push(Action::TestNginxConf { helper: Box::new(served.test.clone()) }, "a wrong one must not reach the proxy");
+    plan.push(
+        Action::TestNginxConf { helper: Box::new(served.test.clone()) },
+        "a wrong one must not reach the proxy",
+    );
     plan.push(Action::PublishNginxConf { fingerprint: fingerprint.clone() }, "it passed its test");
     plan.push(Action::ReloadNginx { container: served.nginx.clone(), fingerprint }, cause);
     verify(plan, served.site, &next.id, back_to(served));

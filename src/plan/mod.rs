@@ -16,7 +16,6 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use certificate::CertificateOrder;
 use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login};
 use crate::render::odoo_conf::OdooConf;
 use crate::site::release::Release;
@@ -24,6 +23,7 @@ use crate::site::{External, Ssh};
 use crate::stack::collation::Collation;
 use crate::stack::spec::{ContainerSpec, NetworkSpec, VolumeSpec};
 use crate::state::{Made, Phase};
+use certificate::CertificateOrder;
 use server::ServerCheck;
 
 /// One thing to do. Everything is decided: names, addresses, texts, deadlines in seconds.

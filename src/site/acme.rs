@@ -282,7 +282,9 @@ impl FromStr for Resolver {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let address = |ip: IpAddr| SocketAddr::new(ip, 53);
         text.parse().or_else(|_| text.parse().map(address)).map(Resolver).map_err(|_| {
-            Invalid("expected the address of a DNS server, such as `192.0.2.53` or `127.0.0.1:5353`".to_owned())
+            Invalid(
+                "expected the address of a DNS server, such as `192.0.2.53` or `127.0.0.1:5353`".to_owned(),
+            )
         })
     }
 }
@@ -302,7 +304,9 @@ mod tests {
             let url: DirectoryUrl = text.parse().unwrap();
             assert_eq!((url.host(), url.is_publicly_trusted()), (host, trusted), "{text}");
         }
-        for wrong in ["http://ca.example/dir", "https://", "https:///dir", "ca.example", "https://u:p@ca/dir", ""] {
+        for wrong in
+            ["http://ca.example/dir", "https://", "https:///dir", "ca.example", "https://u:p@ca/dir", ""]
+        {
             assert!(wrong.parse::<DirectoryUrl>().is_err(), "{wrong}");
         }
     }
@@ -312,7 +316,9 @@ mod tests {
         let covers = |name: &str, wanted: &str| {
             name.parse::<CertificateName>().unwrap().covers(&wanted.parse().unwrap())
         };
-        assert!(covers("*.example.com", "odoo.example.com") && covers("odoo.example.com", "odoo.example.com"));
+        assert!(
+            covers("*.example.com", "odoo.example.com") && covers("odoo.example.com", "odoo.example.com")
+        );
         assert!(!covers("*.example.com", "example.com") && !covers("*.example.com", "a.b.example.com"));
         for wrong in ["*", "*.", "a.*.example.com", "**.example.com"] {
             assert!(wrong.parse::<CertificateName>().is_err(), "{wrong}");

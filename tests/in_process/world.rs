@@ -5,9 +5,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use autoodoo::Output;
 use autoodoo::command::{Adapters, Machine};
@@ -15,14 +16,19 @@ use autoodoo::engine::endpoint::EngineChoice;
 use autoodoo::engine::memory::{MemoryEngine, Process};
 use autoodoo::engine::{Engine, Exec, ExecOutput};
 use autoodoo::failure::{Failure, Kind, Result};
-use autoodoo::host::clock::{Clock, FixedClock};
-use autoodoo::host::probe::{Answer, Get, Probe, ProbeError};
+use autoodoo::host::clock::Clock;
+use autoodoo::host::probe::{Answer, Get, Probe, ProbeError, Shown};
 use autoodoo::host::random::{Random, SeededRandom};
 use autoodoo::host::ssh::{Ssh, SshClient};
 use autoodoo::name::Port;
 use autoodoo::observed::{Connected, EngineKind, RunState};
+use autoodoo::render::nginx_conf::certificate_in;
 use autoodoo::site::value::HostName;
+use autoodoo::tls::inspect::inspect;
 use autoodoo::ui::prompt::{Prompter, Scripted};
+use jiff::Timestamp;
+
+use crate::ca::{FakeCa, FakeDns, FakeHooks};
 
 /// Collects what a command writes.
 #[derive(Clone, Default)]
@@ -132,6 +138,11 @@ pub struct World {
     pub engine_runs: Cell<bool>,
     /// The container whose name ends so runs and never answers.
     pub deaf: Rc<RefCell<Option<String>>>,
+    /// The SHA-256 that nginx goes on showing, whatever its configuration says.
+    pub stuck: Rc<RefCell<Option<String>>>,
+    pub ca: FakeCa,
+    pub hooks: FakeHooks,
+    clock: WorldClock,
     probe: FakeProbe,
     random: SeededRandom,
     machine: Machine,
@@ -153,6 +164,8 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let databases = Databases::default();
         let deaf: Rc<RefCell<Option<String>>> = Rc::new(RefCell::new(None));
+        let stuck: Rc<RefCell<Option<String>>> = Rc::new(RefCell::new(None));
+        let now = Rc::new(Cell::new(Timestamp::constant(1_780_000_000, 0)));
         let (played, root) = (databases.clone(), directory.path().to_owned());
         let server = Server::new();
         let elsewhere = server.clone();
@@ -180,8 +193,13 @@ impl World {
             probe: FakeProbe {
                 engine: engine.clone(),
                 deaf: Rc::clone(&deaf),
+                stuck: Rc::clone(&stuck),
                 root: directory.path().to_owned(),
             },
+            ca: FakeCa::new(directory.path(), Rc::clone(&now)),
+            hooks: FakeHooks::default(),
+            clock: WorldClock(now),
+            stuck,
             engine,
             databases,
             server,
@@ -193,6 +211,7 @@ impl World {
                 memory_bytes: 4 << 30,
                 rotating: Vec::new(),
                 routed: Vec::new(),
+                addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
                 fqdn: None,
                 lang: None,
                 terminal: false,
@@ -382,6 +401,7 @@ fn give_away(root: &Path, directories: &[&str]) {
 pub struct FakeProbe {
     engine: MemoryEngine,
     deaf: Rc<RefCell<Option<String>>>,
+    stuck: Rc<RefCell<Option<String>>>,
     root: PathBuf,
 }
 
@@ -435,7 +455,35 @@ impl FakeProbe {
     }
 }
 
+impl FakeProbe {
+    /// What nginx serves: the pair of the live nginx.conf, unless it is stuck with another.
+    fn served(&self) -> Option<String> {
+        if let Some(stuck) = self.stuck.borrow().clone() {
+            return Some(stuck);
+        }
+        let text = std::fs::read_to_string(self.root.join("generated/nginx/live/nginx.conf")).ok()?;
+        let id = certificate_in(&text)?;
+        let chain =
+            std::fs::read_to_string(self.root.join("secrets/tls").join(id).join("fullchain.pem")).ok()?;
+        Some(inspect(&chain).ok()?.fingerprint)
+    }
+}
+
 impl Probe for FakeProbe {
+    async fn certificate(
+        &self,
+        connect: SocketAddr,
+        _: &str,
+        _: Duration,
+    ) -> std::result::Result<Shown, ProbeError> {
+        let reason = "connection refused".to_owned();
+        let none = ProbeError::Connect { address: connect, reason };
+        if self.nginx_answers().await {
+            return self.served().map(|fingerprint| Shown { fingerprint }).ok_or(none);
+        }
+        Err(none)
+    }
+
     async fn get(&self, request: &Get) -> std::result::Result<Answer, ProbeError> {
         if self.answers(request).await {
             return Ok(Answer { status: 200, headers: Vec::new(), body: Vec::new(), certificate: None });
@@ -475,9 +523,21 @@ impl Ssh for FakeSsh {
     }
 }
 
+/// Stands still until a test moves it.
+pub struct WorldClock(Rc<Cell<Timestamp>>);
+
+impl Clock for WorldClock {
+    fn now(&self) -> Timestamp {
+        self.0.get()
+    }
+}
+
 impl Adapters for World {
     type Engine = MemoryEngine;
     type Probe = FakeProbe;
+    type Ca = FakeCa;
+    type Dns = FakeDns;
+    type Hooks = FakeHooks;
 
     async fn engine(&self, _: &EngineChoice, _: Option<&str>) -> Result<MemoryEngine> {
         if self.engine_runs.get() {
@@ -490,12 +550,24 @@ impl Adapters for World {
         &self.probe
     }
 
+    fn ca(&self) -> &FakeCa {
+        &self.ca
+    }
+
+    fn dns(&self, _: &[SocketAddr]) -> Result<FakeDns> {
+        Ok(FakeDns)
+    }
+
+    fn hooks(&self) -> &FakeHooks {
+        &self.hooks
+    }
+
     fn ssh(&self) -> &dyn Ssh {
         &FakeSsh
     }
 
     fn clock(&self) -> &dyn Clock {
-        const { &FixedClock(jiff::Timestamp::constant(1_780_000_000, 0)) }
+        &self.clock
     }
 
     fn random(&self) -> &dyn Random {

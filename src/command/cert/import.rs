@@ -98,7 +98,8 @@ fn replace(dir: &SiteDir, path: &Path, text: &str) -> Result<()> {
 
 fn read<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, args: &ImportArgs) -> Result<Imported> {
     let file = |path: &Path| {
-        files::read_optional(path)?.ok_or_else(|| Failure::usage(format!("{} does not exist", path.display())))
+        files::read_optional(path)?
+            .ok_or_else(|| Failure::usage(format!("{} does not exist", path.display())))
     };
     let certificate = file(&args.certificate)?;
     let key = args.key.as_deref().map(file).transpose()?;
@@ -108,7 +109,8 @@ fn read<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, args: &ImportArg
         None if wanted => Some(context.adapters.prompter().password("Passphrase of the key")?),
         None => None,
     };
-    let material = Material { certificate: &certificate, key: key.as_deref(), passphrase: passphrase.as_ref() };
+    let material =
+        Material { certificate: &certificate, key: key.as_deref(), passphrase: passphrase.as_ref() };
     let names: Vec<Fqdn> = loaded.site.names().cloned().collect();
     import(&material, &names, context.adapters.clock().now())
 }

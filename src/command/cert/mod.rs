@@ -78,9 +78,8 @@ async fn ask_for_window<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) 
     let endpoint = endpoint(&loaded.dir, acme)?;
     match context.adapters.ca().renewal_info(&endpoint, &stored.chain).await {
         Ok(info) => {
-            attempts.window = info.map(|info| {
-                Window::told(info.start, info.end, now.checked_add(info.retry_after).ok(), now)
-            });
+            attempts.window = info
+                .map(|info| Window::told(info.start, info.end, now.checked_add(info.retry_after).ok(), now));
             loaded.dir.save_renewal(&attempts)
         }
         Err(failure) => {
@@ -108,7 +107,9 @@ fn outcome<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, changed: bool
     let now = context.adapters.clock().now();
     // The plan ends with a certificate in use, or there was one that is not due.
     let Some(stored) = loaded.certificate_in_use()? else {
-        return Err(crate::failure::Failure::failed("the site has no certificate").hint("`autoodoo up` gets one"));
+        return Err(
+            crate::failure::Failure::failed("the site has no certificate").hint("`autoodoo up` gets one")
+        );
     };
     let next = match &loaded.site.tls {
         Tls::Acme(acme) => match loaded.renewal(Some(&stored), acme, Asker::Schedule, now)? {

@@ -78,8 +78,9 @@ pub async fn cmd_show<A: Adapters>(context: &Context<'_, A>) -> Result<()> {
     context.ui.result(&report)?;
     match report.problems.as_slice() {
         [] => Ok(()),
-        [first, ..] => Err(Failure::new(Kind::Verification, first.clone())
-            .hint("`autoodoo up` puts the site's own certificate in place; `autoodoo cert issue` gets another")),
+        [first, ..] => Err(Failure::new(Kind::Verification, first.clone()).hint(
+            "`autoodoo up` puts the site's own certificate in place; `autoodoo cert issue` gets another",
+        )),
     }
 }
 
@@ -126,12 +127,17 @@ fn renewal(loaded: &Loaded, stored: &Stored, now: Timestamp) -> Result<Renewal> 
         Tls::SelfSigned => {
             let names: Vec<Fqdn> = loaded.site.names().cloned().collect();
             return Ok(match leaf_due(&stored.facts, &names, now) {
-                Some(why) => Renewal { at: None, why: format!("due with the next `up` or `cert renew`: {why}") },
-                None => Renewal { at: None, why: "30 days before it ends, with `up` or `cert renew`".to_owned() },
+                Some(why) => {
+                    Renewal { at: None, why: format!("due with the next `up` or `cert renew`: {why}") }
+                }
+                None => {
+                    Renewal { at: None, why: "30 days before it ends, with `up` or `cert renew`".to_owned() }
+                }
             });
         }
         Tls::Files { .. } => {
-            let why = "yours: replace the files and run `autoodoo cert renew`, or use `cert import`".to_owned();
+            let why =
+                "yours: replace the files and run `autoodoo cert renew`, or use `cert import`".to_owned();
             return Ok(Renewal { at: None, why });
         }
     };
@@ -176,7 +182,9 @@ impl Look {
         let Look { address, name, .. } = self;
         match &self.fault {
             Some(fault) => format!("no certificate for {name}: {fault}"),
-            None => format!("{address} shows another certificate for {name} than the one in the site directory"),
+            None => {
+                format!("{address} shows another certificate for {name} than the one in the site directory")
+            }
         }
     }
 }

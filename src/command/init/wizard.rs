@@ -165,7 +165,9 @@ impl Wizard<'_> {
             let question = "Do you agree to the CA's terms of service?".to_owned();
             let agreed = self.prompter.confirm(&Confirm { question, explanation, default: false })?;
             if !agreed {
-                return Err(Failure::failed("without its terms the CA certifies nothing; nothing was written"));
+                return Err(Failure::failed(
+                    "without its terms the CA certifies nothing; nothing was written",
+                ));
             }
             self.draft.acme.agreed = Given::Value(Flag(true));
         }

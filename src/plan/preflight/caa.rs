@@ -2,8 +2,8 @@
 //! (RFC 8657).
 
 use super::{CaFacts, Finding, NameFacts, NoAnswer};
-use crate::site::acme::ChallengeKind;
 use crate::name::Fqdn;
+use crate::site::acme::ChallengeKind;
 
 /// One property of a CAA record set (RFC 8659, section 4.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,12 @@ pub(super) fn finding(name: &NameFacts, challenge: ChallengeKind, ca: &CaFacts) 
     }
 }
 
-fn forbidden(name: &NameFacts, records: &[CaaRecord], challenge: ChallengeKind, ca: &CaFacts) -> Option<Finding> {
+fn forbidden(
+    name: &NameFacts,
+    records: &[CaaRecord],
+    challenge: ChallengeKind,
+    ca: &CaFacts,
+) -> Option<Finding> {
     let unknown = |record: &&CaaRecord| {
         record.issuer_critical && !UNDERSTOOD.iter().any(|tag| record.tag.eq_ignore_ascii_case(tag))
     };

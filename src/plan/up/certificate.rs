@@ -1,10 +1,10 @@
 //! The part of the plan that keeps the certificate.
 
 use super::{Planner, Situation, choose, guards};
-use crate::plan::{Action, Plan};
-use crate::plan::certificate::{self, Next, Served, back_to, obtain, switch};
-use crate::render::nginx_conf::nginx_conf;
 use crate::failure::{Failure, Result};
+use crate::plan::certificate::{self, Next, Served, back_to, obtain, switch};
+use crate::plan::{Action, Plan};
+use crate::render::nginx_conf::nginx_conf;
 use crate::site::Tls;
 use crate::stack;
 use crate::stack::spec::Role;

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::observed::{Connected, ContainerSummary, EngineInfo, EngineKind, Image, Mounted, Network, Volume};
 use crate::pins::Pin;
+use crate::plan::certificate::Next;
 use crate::render::libpq::Certificates;
 use crate::render::odoo_conf::OdooSecrets;
 use crate::render::pg_hba::PG_HBA;
@@ -72,7 +73,10 @@ impl World {
             },
             state: State::new("id1"),
             local: LocalFacts {
-                certificate: CertificateFacts { next: "local-1".into(), ..CertificateFacts::default() },
+                certificate: CertificateFacts {
+                    next: next("there is none yet"),
+                    ..CertificateFacts::default()
+                },
                 ..LocalFacts::default()
             },
             ports: vec![],
@@ -98,6 +102,8 @@ impl World {
         made.further = world.site.further.iter().map(|database| database.name.to_string()).collect();
         world.state.made = Some(made);
         world.local.certificate.current = Some("local-0".into());
+        world.local.certificate.next = None;
+        world.state.certificate = Some("local-0".into());
         let stack = world.with(target).unwrap();
         let odoos = stack.odoos.iter().map(|odoo| &odoo.container.spec);
         let server = stack.server.container();
@@ -531,11 +537,15 @@ fn more_users_replace_odoo_beside_the_old_one() {
     insta::assert_snapshot!(world.plan());
 }
 
+fn next(why: &str) -> Option<Next> {
+    Some(Next { id: "local-1".into(), why: why.into(), stored: false })
+}
+
 #[test]
 fn a_new_alias_is_a_certificate_and_a_reload() {
     let mut world = World::running();
     world.site.aliases.push("www.example.com".parse().unwrap());
-    world.local.certificate.due = Some("it does not cover www.example.com".into());
+    world.local.certificate.next = next("it does not cover www.example.com");
     insta::assert_snapshot!(world.plan());
 }
 

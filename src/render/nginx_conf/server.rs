@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use super::template::fill;
 use super::{CHALLENGE_MOUNT, Host, NginxConf, TLS_MOUNT, access, answers, assets};
 use crate::name::{Fqdn, Port};
-use crate::site::TlsProfile;
 use crate::render::odoo_conf::{EVENTED_PORT, HTTP_PORT};
+use crate::site::TlsProfile;
 
 /// Which Odoo and which database a name leads to.
 pub(super) fn hosts(conf: &NginxConf) -> String {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::site::TlsProfile;
 
 fn host(names: &[&str], database: &str, last: u8) -> Host {
     Host {
@@ -15,6 +16,7 @@ fn conf(release: u32) -> NginxConf {
         hosts: vec![host(&["odoo.example.com", "www.example.com"], "acme", 11)],
         https: Port::HTTPS,
         certificate: "20260101-abcdef".to_owned(),
+        tls_profile: TlsProfile::Intermediate,
         gateway: Ipv4Addr::new(10, 213, 7, 1),
         static_version: "0123456789abcdef".to_owned(),
         hsts: Hsts::OneYear,

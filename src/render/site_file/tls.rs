@@ -70,8 +70,10 @@ fn challenge(challenge: &Challenge) -> [String; 4] {
         Challenge::Dns01 { hook } => ("dns-01", Some(text(hook))),
     };
     [
-        "# `http-01`: the CA asks port 80 of each name. `dns-01`: a program of yours writes into the DNS; it".to_owned(),
-        "# is called with `present NAME VALUE` and `cleanup NAME VALUE` (examples: scripts/hooks).".to_owned(),
+        "# `http-01`: the CA asks port 80 of each name. `dns-01`: a program of yours writes into the DNS; it"
+            .to_owned(),
+        "# is called with `present NAME VALUE` and `cleanup NAME VALUE` (examples: scripts/hooks)."
+            .to_owned(),
         format!("challenge: {word}"),
         key("dns_hook", hook.as_deref(), "hooks/nsupdate"),
     ]
@@ -87,5 +89,9 @@ fn key(key: &str, value: Option<&str>, example: &str) -> String {
 
 fn list(key: &str, values: impl Iterator<Item = String>, example: &str) -> String {
     let values: Vec<String> = values.map(|value| scalar(&value).into_owned()).collect();
-    if values.is_empty() { format!("# {key}: [{example}]") } else { format!("{key}: [{}]", values.join(", ")) }
+    if values.is_empty() {
+        format!("# {key}: [{example}]")
+    } else {
+        format!("{key}: [{}]", values.join(", "))
+    }
 }

@@ -11,9 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::name::{Country, DbName, Fqdn, ImageRef, Invalid, Language, Port, SiteName, nearest};
 use crate::site::draft::{Conflict, Draft, Field, Given, nginx_image, odoo_image, postgres_image};
 use crate::site::release::Release;
-use crate::site::value::{
-    Address, Flag, PostgresMajor, UploadLimit, Users, version_in_tag,
-};
+use crate::site::value::{Address, Flag, PostgresMajor, UploadLimit, Users, version_in_tag};
 use crate::site::{Database, Limits, Listen, Nginx, Odoo, Postgres, Site, TlsProfile, locale};
 
 /// The rules at work. Each returns `None` when its value cannot be known; it has then noted a
