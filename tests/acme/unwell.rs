@@ -1,0 +1,305 @@
+//! Bad days: names that do not validate, a CA that is unwell, a program that dies.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use autoodoo::acme::{AcmeCa, Ca, Endpoint, Order, Patience};
+use autoodoo::failure::{Failure, Kind};
+use autoodoo::secret::Secret;
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::task::LocalSet;
+
+use crate::fixture::{Machine, Solving, assert_serves, ca, order, p256, short_patience};
+use crate::pebble::{Names, Options, Pebble, free_address};
+use crate::proxy::{Proxy, Reply};
+
+/// Why there is no certificate. Nothing is left of the attempt.
+async fn failure(machine: &Rc<Machine>, wanted: &Order) -> Failure {
+    let failure = machine.obtain(wanted).await.unwrap_err().failure;
+    assert!(machine.presented.borrow().is_empty(), "answers are left behind");
+    failure
+}
+
+#[tokio::test]
+async fn another_server_that_answers_is_guessed_at() {
+    let (names, pebble) = ca(|_| ());
+    let machine = Machine::new(&names);
+    machine.solving.set(Solving::Wrong);
+    let failure = failure(&machine, &order(&pebble, &["a.example", "b.example"])).await;
+    assert!(failure.message.starts_with("the CA could not validate `"), "{failure}");
+    assert!(failure.causes[0].contains("(unauthorized)"), "{failure}");
+    assert!(failure.hints[0].starts_with("another server seems to answer"), "{failure:?}");
+    assert!(machine.order.borrow().is_none(), "an order that the CA is done with is kept");
+
+    machine.solving.set(Solving::Well);
+    let wanted = ["a.example", "b.example"];
+    assert_serves(&machine.obtain(&order(&pebble, &wanted)).await.unwrap(), &pebble, &wanted);
+}
+
+#[tokio::test]
+async fn a_closed_port_80_is_told_of() {
+    let names = Rc::new(Names::start());
+    let pebble = Pebble::start(Options::new(free_address().port(), names.dns));
+    let failure = failure(&Machine::new(&names), &order(&pebble, &["a.example"])).await;
+    assert_eq!(failure.message, "the CA could not validate `a.example`");
+    assert!(failure.causes[0].ends_with("(connection)"), "{failure}");
+    assert!(failure.hints[0].contains("port 80"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_is_told_of() {
+    let (names, pebble) = ca(|_| ());
+    names.lead_to("");
+    let failure = failure(&Machine::new(&names), &order(&pebble, &["a.example"])).await;
+    assert_eq!(failure.message, "the CA could not validate `a.example`");
+    assert!(failure.hints[0].contains("A (or AAAA) record"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_missing_txt_record_is_told_of() {
+    let (names, pebble) = ca(|_| ());
+    let machine = Machine::new(&names);
+    machine.solving.set(Solving::Idle);
+    let mut wanted = order(&pebble, &["a.example"]);
+    wanted.challenge = autoodoo::acme::ChallengeKind::Dns01;
+    let failure = failure(&machine, &wanted).await;
+    assert!(failure.hints[0].contains("TXT record"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn answers_that_cannot_be_shown_leave_the_order_for_the_next_attempt() {
+    let (names, pebble) = ca(|_| ());
+    let machine = Machine::new(&names);
+    machine.solving.set(Solving::Failing);
+    let wanted = order(&pebble, &["a.example"]);
+    assert_eq!(failure(&machine, &wanted).await.message, "the disk is full");
+
+    machine.solving.set(Solving::Well);
+    assert_serves(&machine.obtain(&wanted).await.unwrap(), &pebble, &["a.example"]);
+    assert_eq!(machine.notes(), ["an order that was begun earlier goes on"]);
+}
+
+#[tokio::test]
+async fn a_validation_that_takes_too_long_is_gone_on_with() {
+    let (names, pebble) = ca(|_| ());
+    let machine = Machine::new(&names);
+    machine.patience.set(Patience { validation: Duration::ZERO, ..Patience::default() });
+    let wanted = order(&pebble, &["a.example"]);
+    let failure = failure(&machine, &wanted).await;
+    let expected = format!("waited 0 s for {} to validate a.example", pebble.address);
+    assert_eq!(failure.message, expected);
+
+    machine.patience.set(Patience::default());
+    assert_serves(&machine.obtain(&wanted).await.unwrap(), &pebble, &["a.example"]);
+}
+
+/// Every call of the vault, the solver, the key's maker and the reporter is a place to die in, before
+/// and after its effect.
+#[tokio::test]
+async fn killed_anywhere_the_next_run_finishes() {
+    let (names, pebble) = ca(|options| options.nonces_rejected = 0);
+    let wanted = order(&pebble, &["a.example", "b.example"]);
+    LocalSet::new().run_until(walk(&names, &pebble, &wanted)).await;
+}
+
+async fn walk(names: &Rc<Names>, pebble: &Pebble, wanted: &Order) {
+    let mut gone_on = 0;
+    for half_calls in 0.. {
+        let machine = Machine::new(names);
+        if !machine.obtain_until_killed(wanted, half_calls).await {
+            assert!(half_calls > 20, "there were only {half_calls} places to die in");
+            assert!(gone_on > 8, "only {gone_on} orders were gone on with");
+            return;
+        }
+        let kept = machine.order.borrow().is_some();
+        machine.events.take();
+        let issued =
+            machine.obtain(wanted).await.unwrap_or_else(|failure| panic!("{half_calls}: {failure:?}"));
+        assert_serves(&issued, pebble, &["a.example", "b.example"]);
+        assert!(machine.presented.borrow().is_empty(), "{half_calls}: answers are left behind");
+        if kept {
+            assert_eq!(machine.notes()[0], "an order that was begun earlier goes on", "{half_calls}");
+            gone_on += 1;
+        }
+    }
+}
+
+async fn behind_a_proxy() -> (Rc<Names>, Pebble, Proxy, Order) {
+    let (names, pebble) = ca(|options| options.nonces_rejected = 0);
+    let proxy = Proxy::start(&pebble).await;
+    let mut order = order(&pebble, &["a.example"]);
+    order.endpoint.directory.clone_from(&proxy.directory);
+    (names, pebble, proxy, order)
+}
+
+#[tokio::test]
+async fn a_ca_that_stumbles_is_asked_again() {
+    let (names, pebble, proxy, wanted) = behind_a_proxy().await;
+    for path in ["/dir", "/nonce-plz", "/sign-me-up", "/order-plz", "/authZ", "/finalize-order", "/certZ"] {
+        proxy.reply(Reply { body: "<html>".to_owned(), ..Reply::problem(path, 502, "") }.times(1));
+    }
+    let issued = Machine::new(&names).obtain(&wanted).await.unwrap();
+    assert_serves(&issued, &pebble, &["a.example"]);
+    let agent = format!("autoodoo/{}", env!("CARGO_PKG_VERSION"));
+    assert!(proxy.asked("/").iter().all(|asked| asked.user_agent.starts_with(&agent)));
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_asked_for_again() {
+    let (names, pebble, proxy, wanted) = behind_a_proxy().await;
+    for path in ["/sign-me-up", "/order-plz", "/chalZ", "/finalize-order"] {
+        proxy.reply(Reply { lost: true, ..Reply::problem(path, 500, "serverInternal") }.times(1));
+    }
+    let issued = Machine::new(&names).obtain(&wanted).await.unwrap();
+    assert_serves(&issued, &pebble, &["a.example"]);
+}
+
+#[tokio::test]
+async fn a_certificate_that_could_not_be_fetched_is_fetched_later() {
+    let (names, pebble, proxy, wanted) = behind_a_proxy().await;
+    let machine = Machine::new(&names);
+    machine.patience.set(short_patience());
+    proxy.reply(Reply::problem("/certZ", 500, "serverInternal"));
+    let failure = failure(&machine, &wanted).await;
+    assert!(failure.message.starts_with("cannot fetch the certificate from"), "{failure}");
+
+    proxy.let_through();
+    assert_serves(&machine.obtain(&wanted).await.unwrap(), &pebble, &["a.example"]);
+    assert_eq!(proxy.asked("/order-plz").len(), 1);
+}
+
+#[tokio::test]
+async fn who_names_a_time_is_not_asked_before() {
+    let (names, _pebble, proxy, wanted) = behind_a_proxy().await;
+    let before = Timestamp::now();
+    for (status, kind) in [(429, "rateLimited"), (503, "serverInternal")] {
+        proxy.let_through();
+        let asked = proxy.asked("/order-plz").len();
+        proxy.reply(Reply { retry_after: Some("3600"), ..Reply::problem("/order-plz", status, kind) });
+        let failure = Machine::new(&names).obtain(&wanted).await.unwrap_err();
+        let wait = failure.retry_after.unwrap().duration_since(before).as_secs();
+        assert!((3600..3660).contains(&wait), "{wait}");
+        let message = format!(": says the test ({kind})");
+        assert!(failure.failure.to_string().ends_with(&message), "{}", failure.failure);
+        assert_eq!(proxy.asked("/order-plz").len(), asked + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_order_keeps_a_good_account() {
+    let (names, _pebble, proxy, wanted) = behind_a_proxy().await;
+    let machine = Machine::new(&names);
+    machine.obtain(&wanted).await.unwrap();
+    let account = machine.account();
+    *machine.order.borrow_mut() = None;
+
+    proxy.reply(Reply::problem("/order-plz", 403, "unauthorized"));
+    let failure = failure(&machine, &wanted).await;
+    assert!(failure.message.starts_with("cannot order a certificate from"), "{failure}");
+    assert_eq!(machine.account(), account);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_replaced_is_named() {
+    let (names, pebble, proxy, mut wanted) = behind_a_proxy().await;
+    let machine = Machine::new(&names);
+    let first = machine.obtain(&wanted).await.unwrap();
+    *machine.order.borrow_mut() = None;
+    wanted.replaces = Some(first.chain_pem);
+    let orders = |proxy: &Proxy| -> Vec<bool> {
+        let asked = proxy.asked("/order-plz").into_iter().skip(1);
+        asked.map(|asked| asked.payload.unwrap().get("replaces").is_some()).collect()
+    };
+    machine.obtain(&wanted).await.unwrap();
+    assert_eq!(orders(&proxy), [false], "the CA does not know of renewal information");
+
+    *machine.order.borrow_mut() = None;
+    proxy.add_to_directory(json!({ "renewalInfo": proxy.directory.replace("/dir", "/ari") }));
+    assert_serves(&machine.obtain(&wanted).await.unwrap(), &pebble, &["a.example"]);
+    assert_eq!(orders(&proxy), [false, true]);
+
+    *machine.order.borrow_mut() = None;
+    proxy.reply(Reply::problem("/order-plz", 409, "alreadyReplaced").times(1));
+    assert_serves(&machine.obtain(&wanted).await.unwrap(), &pebble, &["a.example"]);
+    assert_eq!(orders(&proxy), [false, true, true, false]);
+}
+
+#[tokio::test]
+async fn the_ca_says_when_to_renew() {
+    let (names, _pebble, proxy, wanted) = behind_a_proxy().await;
+    let issued = Machine::new(&names).obtain(&wanted).await.unwrap();
+    let ask = async |pem: &str| AcmeCa::default().renewal_info(&wanted.endpoint, pem).await.unwrap();
+    assert_eq!(ask(&issued.chain_pem).await, None);
+
+    proxy.add_to_directory(json!({ "renewalInfo": proxy.directory.replace("/dir", "/ari") }));
+    let window = json!({ "start": "2026-01-02T04:00:00Z", "end": "2026-01-03T04:00:00Z" });
+    let body = json!({ "suggestedWindow": window, "explanationURL": "https://ca.example/why" }).to_string();
+    let said = Reply { retry_after: Some("21600"), body, ..Reply::problem("/ari/", 200, "") };
+    proxy.reply(said);
+    let info = ask(&issued.chain_pem).await.unwrap();
+    assert_eq!(info.start, "2026-01-02T04:00:00Z".parse().unwrap());
+    assert_eq!(info.explanation_url.as_deref(), Some("https://ca.example/why"));
+    assert!((21590..=21600).contains(&info.retry_after.as_secs()), "{:?}", info.retry_after);
+    assert_eq!(ask("no certificate").await, None);
+}
+
+#[tokio::test]
+async fn a_profile_is_asked_for_only_where_it_is_known() {
+    let (names, _pebble, proxy, mut wanted) = behind_a_proxy().await;
+    let machine = Machine::new(&names);
+    wanted.profile = Some("shortlive".to_owned());
+    let none = failure(&machine, &wanted).await;
+    assert_eq!(none.hints, ["it has no profiles at all: leave the profile out"]);
+
+    proxy.add_to_directory(
+        json!({ "meta": { "profiles": { "classic": "as ever", "shortlived": "six days" } } }),
+    );
+    let near = failure(&machine, &wanted).await;
+    assert_eq!(
+        (near.kind, near.hints),
+        (Kind::Usage, vec!["did you mean `shortlived`? It has classic, shortlived".to_owned()])
+    );
+
+    wanted.profile = Some("shortlived".to_owned());
+    machine.obtain(&wanted).await.unwrap();
+    assert_eq!(proxy.asked("/order-plz")[0].payload.as_ref().unwrap()["profile"], "shortlived");
+}
+
+#[tokio::test]
+async fn a_ca_that_cannot_be_reached_or_believed() {
+    let (names, pebble) = ca(|_| ());
+    let machine = Machine::new(&names);
+    machine.patience.set(short_patience());
+    let mut wanted = order(&pebble, &["a.example"]);
+    let stranger = rcgen::CertificateParams::default();
+    let stranger = stranger.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem();
+    wanted.endpoint.roots_pem = Some(stranger);
+    let unbelieved = failure(&machine, &wanted).await;
+    assert!(unbelieved.hints[0].starts_with("for a CA of your own"), "{unbelieved:?}");
+
+    let directory = format!("https://{}/dir", free_address());
+    wanted.endpoint = Endpoint { directory: directory.clone(), roots_pem: None };
+    let unreached = failure(&machine, &wanted).await;
+    assert_eq!(unreached.message, format!("cannot read the CA's directory `{directory}`"));
+    assert!(unreached.hints[0].contains("must reach the CA"), "{unreached:?}");
+    assert!(!machine.events.borrow().is_empty(), "it was asked again, and that was told");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_in_the_vault_is_made_anew() {
+    let (names, pebble) = ca(|_| ());
+    let machine = Machine::new(&names);
+    let wanted = order(&pebble, &["a.example"]);
+    machine.accounts.borrow_mut().insert(pebble.directory.clone(), Secret::new("{"));
+    *machine.order.borrow_mut() = Some(Secret::new("{"));
+    let issued = machine.obtain_with_key(&wanted, &p256).await.unwrap();
+    assert_serves(&issued, &pebble, &["a.example"]);
+    assert_eq!(
+        machine.notes(),
+        [
+            "the stored ACME account cannot be read: a new one is made",
+            "the stored order cannot be read: a new one is made"
+        ]
+    );
+}
