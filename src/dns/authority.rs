@@ -9,15 +9,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::time::{Instant, sleep_until};
 
-use super::hickory::{Hickory, absolute, climb, direct, records};
+use super::hickory::{Hickory, absolute, climb, direct, records_if_any};
 use crate::failure::{Failure, Result};
 use crate::plan::preflight::NoAnswer;
 
 /// Aliases that are followed one after the other; a longer chain is a loop.
 const LONGEST_CHAIN: usize = 8;
+/// Where authoritative servers answer (RFC 1035, section 4.2).
+const DNS_PORT: u16 = 53;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
@@ -77,15 +79,11 @@ fn relative(name: &Name) -> String {
 async fn follow(dns: &Hickory, name: &Name) -> Result<Name> {
     let mut target = name.clone();
     for _ in 0..LONGEST_CHAIN {
-        match dns.records(&target, RecordType::CNAME).await {
-            Ok(aliases) => {
-                match aliases.into_iter().find(|alias| alias.name == target).map(|alias| alias.data) {
-                    Some(RData::CNAME(next)) => target = next.0,
-                    _ => return Ok(target),
-                }
-            }
-            Err(NoAnswer::NoSuchName | NoAnswer::NoRecords) => return Ok(target),
-            Err(failure) => return Err(unreadable(&target, &failure)),
+        let aliases = dns.records_if_any(&target, RecordType::CNAME).await;
+        let aliases = aliases.map_err(|fault| unreadable(&target, &fault))?;
+        match aliases.into_iter().find(|alias| alias.name == target).map(|alias| alias.data) {
+            Some(RData::CNAME(next)) => target = next.0,
+            _ => return Ok(target),
         }
     }
     Err(Failure::failed(format!("{} is an alias that leads in a circle", relative(name)))
@@ -117,26 +115,21 @@ async fn servers(dns: &Hickory, target: &Name) -> Result<Vec<Server>> {
 /// The NS records of exactly this name. Those of an alias's target belong to another zone: below an
 /// alias `www` there may well be a record `_acme-challenge.www`.
 async fn name_servers(dns: &Hickory, zone: &Name) -> Result<Vec<Name>> {
-    match dns.records(zone, RecordType::NS).await {
-        Ok(records) => Ok(records
-            .into_iter()
-            .filter(|record| record.name == *zone)
-            .filter_map(|record| match record.data {
-                RData::NS(server) => Some(server.0),
-                _ => None,
-            })
-            .collect()),
-        Err(NoAnswer::NoSuchName | NoAnswer::NoRecords) => Ok(Vec::new()),
-        Err(failure) => Err(unreadable(zone, &failure)),
-    }
+    let records = dns.records_if_any(zone, RecordType::NS).await;
+    let records = records.map_err(|fault| unreadable(zone, &fault))?;
+    let own = records.into_iter().filter(|record| record.name == *zone);
+    Ok(own
+        .filter_map(|record| if let RData::NS(server) = record.data { Some(server.0) } else { None })
+        .collect())
 }
 
 async fn server(dns: &Hickory, name: &Name) -> Server {
     let mut addresses = dns.addresses_of(name).await.unwrap_or_default();
     // IPv4 first: a machine without IPv6 would wait in vain.
     addresses.sort_by_key(|address| address.is_ipv6());
-    let addresses =
-        addresses.into_iter().map(|address| SocketAddr::new(address, dns.authority_port)).collect();
+    let place =
+        |address| dns.detours.get(&address).copied().unwrap_or_else(|| SocketAddr::new(address, DNS_PORT));
+    let addresses = addresses.into_iter().map(place).collect();
     Server { name: relative(name), addresses, recursive: false }
 }
 
@@ -162,15 +155,11 @@ async fn lack(server: Server, target: &Name, value: &str) -> Option<(Server, Str
 
 /// Each TXT record's strings joined (RFC 7208, section 3.3); none when there is no such record.
 async fn values(server: SocketAddr, recursive: bool, name: &Name) -> Result<Vec<Vec<u8>>> {
-    match records(&direct(server, recursive)?, name, RecordType::TXT).await {
-        Ok(records) => Ok(records
-            .into_iter()
-            .filter_map(|record| match record.data {
-                RData::TXT(text) => Some(text.txt_data.concat()),
-                _ => None,
-            })
-            .collect()),
-        Err(NoAnswer::NoSuchName | NoAnswer::NoRecords) => Ok(Vec::new()),
-        Err(failure) => Err(unreadable(name, &failure)),
-    }
+    let records = records_if_any(&direct(server, recursive)?, name, RecordType::TXT).await;
+    let records = records.map_err(|fault| unreadable(name, &fault))?;
+    let text = |record: Record| match record.data {
+        RData::TXT(text) => Some(text.txt_data.concat()),
+        _ => None,
+    };
+    Ok(records.into_iter().filter_map(text).collect())
 }
