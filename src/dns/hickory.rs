@@ -22,6 +22,8 @@ use crate::plan::preflight::caa::CaaRecord;
 
 /// For one question to one server.
 const TIMEOUT: Duration = Duration::from_secs(3);
+/// A datagram may be lost.
+const RETRIES: usize = 1;
 
 /// Asks this machine's resolvers, or those that the site names.
 pub struct Hickory {
@@ -84,15 +86,16 @@ fn build(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<TokioReso
     options.use_hosts_file = ResolveHosts::Never;
     options.cache_size = 0;
     options.timeout = TIMEOUT;
+    options.attempts = options.attempts.min(RETRIES);
     builder.build().context("cannot set up the DNS client")
 }
 
-/// Asks one server alone; `recursive` lets it ask others.
+/// Asks one server alone, once: who waits asks again anyway. `recursive` lets it ask others.
 pub(super) fn direct(server: SocketAddr, recursive: bool) -> Result<TokioResolver> {
     let mut builder = builder(&[server]);
     let options: &mut ResolverOpts = builder.options_mut();
     options.recursion_desired = recursive;
-    options.attempts = 1;
+    options.attempts = 0;
     build(builder)
 }
 
