@@ -1,5 +1,6 @@
 //! The DNS by the library hickory.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -19,16 +20,16 @@ use crate::name::Fqdn;
 use crate::plan::preflight::NoAnswer;
 use crate::plan::preflight::caa::CaaRecord;
 
-/// Where authoritative servers answer (RFC 1035, section 4.2).
-const DNS_PORT: u16 = 53;
 /// For one question to one server.
 const TIMEOUT: Duration = Duration::from_secs(3);
+/// A datagram may be lost.
+const RETRIES: usize = 1;
 
 /// Asks this machine's resolvers, or those that the site names.
 pub struct Hickory {
     resolver: TokioResolver,
     pub(super) given: Vec<SocketAddr>,
-    pub(super) authority_port: u16,
+    pub(super) detours: BTreeMap<IpAddr, SocketAddr>,
 }
 
 impl Hickory {
@@ -38,19 +39,30 @@ impl Hickory {
             [] => TokioResolver::builder_tokio().context("cannot read /etc/resolv.conf")?,
             given => builder(given),
         };
-        Ok(Hickory { resolver: build(builder)?, given: resolvers.to_vec(), authority_port: DNS_PORT })
+        Ok(Hickory { resolver: build(builder)?, given: resolvers.to_vec(), detours: BTreeMap::new() })
     }
 
-    /// Authoritative servers are asked at another port than 53: for servers that a test started.
+    /// Authoritative servers with these addresses are asked elsewhere: a test's own servers cannot
+    /// have port 53.
     #[must_use]
-    pub fn with_authority_port(mut self, port: u16) -> Self {
-        self.authority_port = port;
+    pub fn with_detours(mut self, detours: BTreeMap<IpAddr, SocketAddr>) -> Self {
+        self.detours = detours;
         self
     }
 
     /// Records of the name or, where it is an alias, of what that leads to. Never empty.
-    pub(super) async fn records(&self, name: &Name, kind: RecordType) -> Result<Vec<Record>, NoAnswer> {
-        records(&self.resolver, name, kind).await
+    async fn records(&self, name: &Name, kind: RecordType) -> Result<Vec<Record>, NoAnswer> {
+        let found = lookup(&self.resolver, name, kind).await.map_err(|error| no_answer(&error))?;
+        if found.is_empty() { Err(NoAnswer::NoRecords) } else { Ok(found) }
+    }
+
+    /// The same, where having none is an answer too.
+    pub(super) async fn records_if_any(
+        &self,
+        name: &Name,
+        kind: RecordType,
+    ) -> Result<Vec<Record>, NoAnswer> {
+        records_if_any(&self.resolver, name, kind).await
     }
 }
 
@@ -74,27 +86,39 @@ fn build(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<TokioReso
     options.use_hosts_file = ResolveHosts::Never;
     options.cache_size = 0;
     options.timeout = TIMEOUT;
+    options.attempts = options.attempts.min(RETRIES);
     builder.build().context("cannot set up the DNS client")
 }
 
-/// Asks one server alone; `recursive` lets it ask others.
+/// Asks one server alone, once: who waits asks again anyway. `recursive` lets it ask others.
 pub(super) fn direct(server: SocketAddr, recursive: bool) -> Result<TokioResolver> {
     let mut builder = builder(&[server]);
     let options: &mut ResolverOpts = builder.options_mut();
     options.recursion_desired = recursive;
-    options.attempts = 1;
+    options.attempts = 0;
     build(builder)
 }
 
-pub(super) async fn records(
+async fn lookup(resolver: &TokioResolver, name: &Name, kind: RecordType) -> Result<Vec<Record>, NetError> {
+    let answer = resolver.lookup(name.clone(), kind).await?;
+    Ok(answer.answers().iter().filter(|record| record.record_type() == kind).cloned().collect())
+}
+
+/// A server that does not implement a type (RFC 1035, section 4.1.1) has no such records either. For
+/// CAA records that would be too kind: a CA does not take it for an answer.
+pub(super) async fn records_if_any(
     resolver: &TokioResolver,
     name: &Name,
     kind: RecordType,
 ) -> Result<Vec<Record>, NoAnswer> {
-    let lookup = resolver.lookup(name.clone(), kind).await.map_err(|error| no_answer(&error))?;
-    let found: Vec<Record> =
-        lookup.answers().iter().filter(|record| record.record_type() == kind).cloned().collect();
-    if found.is_empty() { Err(NoAnswer::NoRecords) } else { Ok(found) }
+    match lookup(resolver, name, kind).await {
+        Err(NetError::Dns(DnsError::ResponseCode(ResponseCode::NotImp))) => Ok(Vec::new()),
+        Err(error) => match no_answer(&error) {
+            NoAnswer::NoSuchName | NoAnswer::NoRecords => Ok(Vec::new()),
+            failure @ NoAnswer::ServerFailure(_) => Err(failure),
+        },
+        Ok(found) => Ok(found),
+    }
 }
 
 fn no_answer(error: &NetError) -> NoAnswer {

@@ -1,4 +1,3 @@
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use autoodoo::dns::{Dns, Hickory};
@@ -8,10 +7,11 @@ use autoodoo::plan::preflight::caa::CaaRecord;
 
 use crate::bind::{Bind, Zone};
 use crate::challtestsrv::ChallTestSrv;
-use crate::daemon::free_port;
+use crate::daemon::free_address;
 
-const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
-const SECOND: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 12));
+/// The name servers' addresses, where nobody lives (RFC 5737).
+const FIRST: &str = "192.0.2.11";
+const SECOND: &str = "192.0.2.12";
 
 const ZONES: &[Zone] = &[
     Zone {
@@ -19,8 +19,8 @@ const ZONES: &[Zone] = &[
         records: &[
             "@ NS ns1",
             "@ NS ns2",
-            "ns1 A 127.0.0.11",
-            "ns2 A 127.0.0.12",
+            "ns1 A 192.0.2.11",
+            "ns2 A 192.0.2.12",
             "odoo A 192.0.2.1",
             "www CNAME third.test.",
             "_acme-challenge.odoo CNAME odoo.challenges.test.",
@@ -30,14 +30,15 @@ const ZONES: &[Zone] = &[
     },
     Zone { name: "challenges.test", records: &["@ NS ns1.example.test.", "@ NS ns2.example.test."] },
     // Its server has no address: whoever asks it waits in vain.
-    Zone { name: "third.test", records: &["@ NS gone", "@ A 192.0.2.3"] },
+    Zone { name: "third.test", records: &["@ NS ns.nowhere.test.", "@ A 192.0.2.3"] },
 ];
 
 /// Two primaries of the same zones, which know nothing of each other.
 fn two_servers() -> (Bind, Bind, Hickory) {
-    let port = free_port(&[FIRST, SECOND]);
-    let [first, second] = [FIRST, SECOND].map(|address| Bind::start(SocketAddr::new(address, port), ZONES));
-    let dns = Hickory::new(&[first.address]).unwrap().with_authority_port(port);
+    let (first, second) = (Bind::start(ZONES), Bind::start(ZONES));
+    let detours = [(FIRST, first.address), (SECOND, second.address)];
+    let detours = detours.map(|(address, place)| (address.parse().unwrap(), place));
+    let dns = Hickory::new(&[first.address]).unwrap().with_detours(detours.into());
     (first, second, dns)
 }
 
@@ -83,7 +84,7 @@ async fn what_keeps_a_name_from_resolving_is_told_apart() {
     assert_eq!(addresses(&dns, "absent.example.test").await, Err(NoAnswer::NoSuchName));
     assert_eq!(addresses(&dns, "odoo.example.test").await.unwrap(), ["192.0.2.1"]);
 
-    let nobody = SocketAddr::new(FIRST, free_port(&[FIRST]));
+    let nobody = free_address();
     let started = Instant::now();
     let silent = addresses(&Hickory::new(&[nobody]).unwrap(), "odoo.example.test").await;
     assert!(matches!(silent, Err(NoAnswer::ServerFailure(_))), "{silent:?}");

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, free_address};
 
 /// A zone's name without the final dot, and its records after the SOA record, one a line.
 pub struct Zone<'a> {
@@ -26,8 +26,9 @@ pub struct Bind {
 }
 
 impl Bind {
-    /// Serves the zones at this address and asks nobody else.
-    pub fn start(address: SocketAddr, zones: &[Zone]) -> Bind {
+    /// Serves the zones and asks nobody else.
+    pub fn start(zones: &[Zone]) -> Bind {
+        let address = free_address();
         let directory = tempfile::tempdir().unwrap();
         let configuration = write_configuration(directory.path(), address, zones);
         // Debian confines /usr/sbin/named to its own directories, by path: a copy may read ours.

@@ -3,12 +3,10 @@
 #![allow(dead_code, reason = "each suite uses its part")]
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
-use super::daemon::{Daemon, free_port};
-
-const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+use super::daemon::{Daemon, free_address};
 
 /// Names end in a dot everywhere here. A name that it was told nothing about has no records; it
 /// knows no NXDOMAIN, no NS and no SOA.
@@ -20,8 +18,8 @@ pub struct ChallTestSrv {
 
 impl ChallTestSrv {
     pub fn start() -> ChallTestSrv {
-        let dns = SocketAddr::new(LOOPBACK, free_port(&[LOOPBACK]));
-        let management = SocketAddr::new(LOOPBACK, free_port(&[LOOPBACK]));
+        let dns = free_address();
+        let management = free_address();
         let mut daemon = Daemon::start(
             Command::new("pebble-challtestsrv")
                 .args([

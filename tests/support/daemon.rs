@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each suite uses its part")]
 
-use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,13 +35,9 @@ impl Drop for Daemon {
     }
 }
 
-/// A port that is free for TCP and UDP on each of these addresses.
-pub fn free_port(addresses: &[IpAddr]) -> u16 {
-    let free = |port: u16| {
-        addresses.iter().all(|address| {
-            TcpListener::bind((*address, port)).is_ok() && UdpSocket::bind((*address, port)).is_ok()
-        })
-    };
-    let candidate = || TcpListener::bind((addresses[0], 0)).unwrap().local_addr().unwrap().port();
-    std::iter::repeat_with(candidate).take(100).find(|port| free(*port)).expect("a free port")
+/// An address of 127.0.0.1 whose port is free for TCP and UDP.
+pub fn free_address() -> SocketAddr {
+    let candidate = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let free = |address: &SocketAddr| UdpSocket::bind(address).is_ok();
+    std::iter::repeat_with(candidate).take(100).find(free).expect("a free port")
 }
