@@ -288,12 +288,12 @@ mod tests {
     #[test]
     fn common_lifetimes() {
         let table = [
-            (hours(6 * 24), "2026-01-03T23:03:50Z half of its 6 days"),
-            (hours(160), "2026-01-04T06:57:36Z half of its 160 hours"),
-            (days(47), "2026-01-31T16:38:44Z two thirds of its 47 days"),
-            (days(90), "2026-02-28T23:05:28Z two thirds of its 90 days"),
-            (days(200), "2026-05-12T18:52:09Z two thirds of its 200 days"),
-            (days(397), "2026-09-20T14:51:41Z two thirds of its 397 days"),
+            (hours(6 * 24), "2026-01-03T20:32:49Z half of its 6 days"),
+            (hours(160), "2026-01-04T04:09:48Z half of its 160 hours"),
+            (days(47), "2026-01-31T04:57:08Z two thirds of its 47 days"),
+            (days(90), "2026-02-27T20:12:24Z two thirds of its 90 days"),
+            (days(200), "2026-05-09T12:54:14Z two thirds of its 200 days"),
+            (days(397), "2026-09-13T03:32:03Z two thirds of its 397 days"),
         ];
         for (lifetime, expected) in table {
             let (until, why) = waits(ask(lifetime, &Attempts::default(), "2026-01-01T00:00:00Z"));
@@ -413,16 +413,21 @@ mod tests {
         assert_eq!(why, "two thirds of its 90 days");
     }
 
-    /// Runs each hour; the CA never answers. The attempts, as hours since the certificate began.
+    /// Asked each hour, or not before the hour after the moment that was told; the CA never answers. The attempts, as
+    /// hours since the certificate began.
     fn hourly(lifetime: Lifetime, seed: &str, minute: i64) -> Vec<i64> {
-        let mut attempts = Attempts::default();
-        let mut made = Vec::new();
-        for hour in 0..lifetime.not_after.duration_since(lifetime.not_before).as_hours() {
+        let (mut attempts, mut made, mut hour) = (Attempts::default(), Vec::new(), 0);
+        let since = |moment: Timestamp| moment.duration_since(lifetime.not_before);
+        while hour < since(lifetime.not_after).as_hours() {
             let now = later(lifetime.not_before, SignedDuration::from_mins(hour * 60 + minute));
-            if let Decision::Renew { .. } = decide(lifetime, None, &attempts, seed, now) {
-                made.push(hour);
-                attempts = attempts.after_failure(None, now);
-            }
+            hour = match decide(lifetime, None, &attempts, seed, now) {
+                Decision::Renew { .. } => {
+                    made.push(hour);
+                    attempts = attempts.after_failure(None, now);
+                    hour + 1
+                }
+                Decision::Wait { until, .. } => hour + (until.duration_since(now).as_mins() / 60).max(1),
+            };
         }
         made
     }

@@ -130,40 +130,34 @@ fn take_issuer<'a>(pool: &mut Vec<Link<'a>>, links: &[Link<'a>]) -> Result<Optio
 /// The certificate that a key belongs to, and that key. Of several the one that lasts longest: they are renewals of each
 /// other.
 pub fn leaf_and_key(contents: &Contents) -> Result<(&CertificateDer<'static>, &PrivateKeyDer<'static>)> {
-    let mut fitting = Vec::new();
-    let mut unusable = None;
+    let mut pairs = Vec::new();
     for key in &contents.keys {
-        match owners(key, &contents.certificates) {
-            Ok(certificates) => {
-                fitting.extend(certificates.into_iter().map(|certificate| (certificate, key)))
-            }
-            Err(error) => unusable = Some(error),
+        for certificate in owners(key, &contents.certificates)? {
+            pairs.push((facts(certificate)?.not_after, certificate, key));
         }
     }
-    let mut best = None;
-    for (certificate, key) in fitting {
-        let end = facts(certificate)?.not_after;
-        if best.is_none_or(|(_, _, latest)| end > latest) {
-            best = Some((certificate, key, end));
-        }
-    }
-    let pair = best.map(|(certificate, key, _)| (certificate, key));
-    pair.ok_or_else(|| match (unusable, contents.certificates.len()) {
-        (Some(error), _) => Failure::usage("the key cannot be used").because(error).hint(
-            "browsers take EC keys on the curves P-256 and P-384, and RSA keys from 2048 bits; here up to 4096",
-        ),
-        (None, 1) => Failure::usage("the key does not belong to the certificate"),
-        (None, _) => Failure::usage("the key does not belong to any of the certificates"),
+    let best = pairs.into_iter().max_by_key(|(not_after, ..)| *not_after);
+    best.map(|(_, certificate, key)| (certificate, key)).ok_or_else(|| {
+        Failure::usage(match contents.certificates.len() {
+            1 => "the key does not belong to the certificate",
+            _ => "the key does not belong to any of the certificates",
+        })
     })
 }
 
 fn owners<'a>(
     key: &PrivateKeyDer<'_>,
     certificates: &'a [CertificateDer<'static>],
-) -> Result<Vec<&'a CertificateDer<'static>>, TlsError> {
-    let key = any_supported_type(key)?;
+) -> Result<Vec<&'a CertificateDer<'static>>> {
+    let key = any_supported_type(key).map_err(unusable)?;
     let belongs = |certificate: &&CertificateDer<'static>| {
         CertifiedKey::new(vec![(*certificate).clone()], Arc::clone(&key)).keys_match().is_ok()
     };
     Ok(certificates.iter().filter(belongs).collect())
+}
+
+fn unusable(error: TlsError) -> Failure {
+    Failure::usage("the key cannot be used")
+        .because(error)
+        .hint("it should be an EC key on the curve P-256 or P-384, or an RSA key of 2048 to 4096 bits")
 }

@@ -107,8 +107,9 @@ fn weak(link: &Link<'_>) -> Result<Vec<String>> {
     let subject = &link.facts.subject;
     let mut found = Vec::new();
     let weakness = match &link.facts.key {
-        PublicKey::Rsa(bits) if *bits < 2048 => Some("is too short: 2048 bits is the least"),
-        PublicKey::Ec("P-256" | "P-384") | PublicKey::Rsa(_) => None,
+        PublicKey::Rsa(..2048) => Some("is too short: 2048 bits is the least"),
+        PublicKey::Rsa(_) => None,
+        PublicKey::Ec(curve) if ["P-256", "P-384"].contains(&curve.as_str()) => None,
         PublicKey::Ec(_) | PublicKey::Other(_) => Some("is of a kind that not every browser takes"),
     };
     found.extend(weakness.map(|why| format!("the key of `{subject}` ({}) {why}", link.facts.key)));
