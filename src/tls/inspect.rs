@@ -8,6 +8,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error as TlsError, InconsistentKeys};
 use rustls_pki_types::pem::{Error as PemError, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::asn1_rs::Any;
 use x509_parser::der_parser::{Oid, oid};
 use x509_parser::oid_registry;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
@@ -281,7 +282,7 @@ fn bits(number: &[u8]) -> usize {
 }
 
 fn curve(info: &SubjectPublicKeyInfo<'_>) -> String {
-    let Some(Ok(curve)) = info.algorithm.parameters.as_ref().map(|parameters| parameters.as_oid()) else {
+    let Some(Ok(curve)) = info.algorithm.parameters.as_ref().map(Any::as_oid) else {
         return "without a named curve".to_owned();
     };
     let known = [
