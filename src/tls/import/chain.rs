@@ -15,7 +15,8 @@ use crate::tls::inspect::{CertificateFacts, PublicKey, facts, parse};
 /// The server's certificate with its issuers.
 #[derive(Debug)]
 pub struct Chain<'a> {
-    /// The server's first, each followed by its issuer; the root is not among them, unless it is the server's own.
+    /// The server's first, each followed by its issuer; the root is not among them, unless it is
+    /// the server's own.
     links: Vec<Link<'a>>,
     /// The root's subject, when the files held it.
     pub root: Option<String>,
@@ -37,7 +38,8 @@ impl<'a> Link<'a> {
         if !self.facts.is_ca || !other.facts.is_from(&self.facts) {
             return Ok(false);
         }
-        // Keys of other lengths verify nothing here, right or wrong; the short ones are refused later.
+        // Keys of other lengths verify nothing here, right or wrong; the short ones are refused
+        // later.
         if matches!(self.facts.key, PublicKey::Rsa(bits) if !(2048..=8192).contains(&bits)) {
             return Ok(true);
         }
@@ -80,7 +82,8 @@ impl<'a> Chain<'a> {
         Some((&self.links.first()?.facts, &self.links.last()?.facts))
     }
 
-    /// What is left may be a further root or a second certificate of the same authority (cross-signed), and no more.
+    /// What is left may be a further root or a second certificate of the same authority
+    /// (cross-signed), and no more.
     fn refuse_strangers(&self, left: &[Link<'_>]) -> Result<()> {
         let is_known = |link: &Link<'_>| {
             let subject = &link.facts.subject;
@@ -113,8 +116,8 @@ fn pool<'a>(leaf: &CertificateDer<'_>, all: &'a [CertificateDer<'static>]) -> Re
     Ok(pool)
 }
 
-/// Takes the issuer of the last link out of the pool: a root rather than another (the way is shorter), then the one that
-/// lasts longest.
+/// Takes the issuer of the last link out of the pool: a root rather than another (the way is
+/// shorter), then the one that lasts longest.
 fn take_issuer<'a>(pool: &mut Vec<Link<'a>>, links: &[Link<'a>]) -> Result<Option<Link<'a>>> {
     let Some(last) = links.last().filter(|link| !link.facts.self_signed) else { return Ok(None) };
     let mut best: Option<usize> = None;
@@ -127,8 +130,8 @@ fn take_issuer<'a>(pool: &mut Vec<Link<'a>>, links: &[Link<'a>]) -> Result<Optio
     Ok(best.map(|index| pool.remove(index)))
 }
 
-/// The certificate that a key belongs to, and that key. Of several the one that lasts longest: they are renewals of each
-/// other.
+/// The certificate that a key belongs to, and that key. Of several the one that lasts longest: they
+/// are renewals of each other.
 pub fn leaf_and_key(contents: &Contents) -> Result<(&CertificateDer<'static>, &PrivateKeyDer<'static>)> {
     let mut pairs = Vec::new();
     for key in &contents.keys {
