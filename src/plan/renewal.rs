@@ -61,7 +61,7 @@ pub struct Attempts {
     pub window: Option<Window>,
 }
 
-/// What to do now. `why` fits after "renewing, because" and after "next renewal on …:".
+/// What to do now. `why` is a phrase that stands after a colon, such as `two thirds of its 90 days`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "decision", rename_all = "kebab-case")]
 pub enum Decision {
@@ -124,13 +124,14 @@ impl Window {
 }
 
 impl Attempts {
-    /// What to remember after an attempt that failed at `now`.
+    /// What to remember after an attempt that failed at `now`. What the CA asked for earlier holds
+    /// until it asks again.
     #[must_use]
     pub fn after_failure(self, retry_after: Option<Timestamp>, now: Timestamp) -> Attempts {
         Attempts {
             failures: self.failures.saturating_add(1),
             last: Some(now),
-            not_before: retry_after,
+            not_before: retry_after.or(self.not_before),
             window: self.window,
         }
     }
@@ -397,6 +398,8 @@ mod tests {
         // Even a certificate that has expired gets no answer sooner.
         assert_eq!(waits(ask(days(30), &asked, "2026-03-11T00:00:00Z")).0, until);
         renews(ask(ninety, &asked, "2026-03-12T00:00:00Z"));
+        let forced = asked.after_failure(None, at("2026-03-11T00:00:00Z"));
+        assert_eq!(waits(ask(ninety, &forced, "2026-03-11T12:00:00Z")).0, until, "it still holds");
     }
 
     #[test]

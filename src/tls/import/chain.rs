@@ -105,11 +105,13 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// Each other certificate once.
+/// Each other certificate once, without older ones for the server's own key.
 fn pool<'a>(leaf: &CertificateDer<'_>, all: &'a [CertificateDer<'static>]) -> Result<Vec<Link<'a>>> {
+    let own = parse(leaf)?;
     let mut pool: Vec<Link<'a>> = Vec::new();
     for der in all {
-        if der != leaf && !pool.iter().any(|link| link.der == der) {
+        let is_own = parse(der)?.public_key() == own.public_key();
+        if !is_own && !pool.iter().any(|link| link.der == der) {
             pool.push(Link::new(der)?);
         }
     }
