@@ -1,5 +1,5 @@
-//! When a certificate of an ACME CA is renewed. `now` and all that was remembered come in as values; the answer is a
-//! moment and its reason in words.
+//! When a certificate of an ACME CA is renewed. `now` and all that was remembered come in as
+//! values; the answer is a moment and its reason in words.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -9,8 +9,8 @@ const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// Certificates that last no longer are renewed at half of their time, others at two thirds: what Let's Encrypt
-/// advises for its 90-day and its 6-day ones, and what Certbot does since 4.0.
+/// Certificates that last no longer are renewed at half of their time, others at two thirds: what
+/// Let's Encrypt advises for its 90-day and its 6-day ones, and what Certbot does since 4.0.
 const SHORT_LIVED: SignedDuration = SignedDuration::from_hours(24 * 10);
 /// So far before or after that share, in parts of the lifetime, so that not all sites come at once.
 const JITTER: i128 = 3 * WHOLE / 100;
@@ -19,12 +19,12 @@ const WHOLE: i128 = 600_000;
 /// A window of the CA's choice is not waited for beyond this share: failures need time, too.
 const LATEST: i128 = 5 * WHOLE / 6;
 
-/// Pauses after failures begin with the first and are [`FACTOR`] times as long each time: at most four attempts in
-/// the first hour, where Let's Encrypt allows five failures an hour for a name.
+/// Pauses after failures begin with the first and are [`FACTOR`] times as long each time: at most
+/// four attempts in the first hour, where Let's Encrypt allows five failures an hour for a name.
 const FIRST_PAUSE: SignedDuration = MINUTE;
 const FACTOR: i32 = 4;
-/// No pause need be longer than this, even when hardly anything is left: Let's Encrypt forgives a failure each
-/// 12 minutes.
+/// No pause need be longer than this, even when hardly anything is left: Let's Encrypt forgives a
+/// failure each 12 minutes.
 const LEAST_CAP: SignedDuration = SignedDuration::from_mins(15);
 /// A remembered attempt so far ahead of now was noted by a clock that went wrong.
 const CLOCKS_DIFFER: SignedDuration = HOUR;
@@ -61,7 +61,7 @@ pub struct Attempts {
     pub window: Option<Window>,
 }
 
-/// What to do now. `why` fits after "renewing, because" and after "next renewal on …:".
+/// What to do now. `why` is a phrase that stands after a colon, such as `two thirds of its 90 days`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "decision", rename_all = "kebab-case")]
 pub enum Decision {
@@ -97,8 +97,9 @@ impl Lifetime {
 }
 
 impl Window {
-    /// What the CA answered at `now`. It is asked again after its `Retry-After`, though not within a minute and within
-    /// a day at the latest; after six hours when it did not say (RFC 9773, section 4.3).
+    /// What the CA answered at `now`. It is asked again after its `Retry-After`, though not within
+    /// a minute and within a day at the latest; after six hours when it did not say (RFC 9773,
+    /// section 4.3).
     #[must_use]
     pub fn told(start: Timestamp, end: Timestamp, retry_after: Option<Timestamp>, now: Timestamp) -> Window {
         let check_again = retry_after.unwrap_or(later(now, HOUR * 6));
@@ -123,18 +124,20 @@ impl Window {
 }
 
 impl Attempts {
-    /// What to remember after an attempt that failed at `now`.
+    /// What to remember after an attempt that failed at `now`. What the CA asked for earlier holds
+    /// until it asks again.
     #[must_use]
     pub fn after_failure(self, retry_after: Option<Timestamp>, now: Timestamp) -> Attempts {
         Attempts {
             failures: self.failures.saturating_add(1),
             last: Some(now),
-            not_before: retry_after,
+            not_before: retry_after.or(self.not_before),
             window: self.window,
         }
     }
 
-    /// Whether the CA should be asked for its window now. A moment more than a day ahead was noted by another clock.
+    /// Whether the CA should be asked for its window now. A moment more than a day ahead was noted
+    /// by another clock.
     #[must_use]
     pub fn window_is_stale(&self, now: Timestamp) -> bool {
         self.window.is_none_or(|window| window.check_again <= now || window.check_again > later(now, DAY))
@@ -154,8 +157,8 @@ impl Attempts {
         own.into_iter().chain(asked).max_by_key(|due| due.at)
     }
 
-    /// Between one minute and one day; never more than a tenth of what is left of the certificate or
-    /// [`LEAST_CAP`], whichever is longer.
+    /// Between one minute and one day; never more than a tenth of what is left of the certificate
+    /// or [`LEAST_CAP`], whichever is longer.
     fn pause_length(&self, lifetime: Lifetime, now: Timestamp) -> SignedDuration {
         let cap = (lifetime.not_after.duration_since(now) / 10).clamp(LEAST_CAP, DAY);
         let mut pause = FIRST_PAUSE;
@@ -177,8 +180,8 @@ impl Attempts {
     }
 }
 
-/// Whether to renew now. `changed` says why the certificate no longer fits the site, if it does not; `seed` chooses
-/// the moment, the same each time for the same certificate (its fingerprint).
+/// Whether to renew now. `changed` says why the certificate no longer fits the site, if it does
+/// not; `seed` chooses the moment, the same each time for the same certificate (its fingerprint).
 #[must_use]
 pub fn decide(
     lifetime: Lifetime,
@@ -288,12 +291,12 @@ mod tests {
     #[test]
     fn common_lifetimes() {
         let table = [
-            (hours(6 * 24), "2026-01-03T23:03:50Z half of its 6 days"),
-            (hours(160), "2026-01-04T06:57:36Z half of its 160 hours"),
-            (days(47), "2026-01-31T16:38:44Z two thirds of its 47 days"),
-            (days(90), "2026-02-28T23:05:28Z two thirds of its 90 days"),
-            (days(200), "2026-05-12T18:52:09Z two thirds of its 200 days"),
-            (days(397), "2026-09-20T14:51:41Z two thirds of its 397 days"),
+            (hours(6 * 24), "2026-01-03T20:32:49Z half of its 6 days"),
+            (hours(160), "2026-01-04T04:09:48Z half of its 160 hours"),
+            (days(47), "2026-01-31T04:57:08Z two thirds of its 47 days"),
+            (days(90), "2026-02-27T20:12:24Z two thirds of its 90 days"),
+            (days(200), "2026-05-09T12:54:14Z two thirds of its 200 days"),
+            (days(397), "2026-09-13T03:32:03Z two thirds of its 397 days"),
         ];
         for (lifetime, expected) in table {
             let (until, why) = waits(ask(lifetime, &Attempts::default(), "2026-01-01T00:00:00Z"));
@@ -395,6 +398,8 @@ mod tests {
         // Even a certificate that has expired gets no answer sooner.
         assert_eq!(waits(ask(days(30), &asked, "2026-03-11T00:00:00Z")).0, until);
         renews(ask(ninety, &asked, "2026-03-12T00:00:00Z"));
+        let forced = asked.after_failure(None, at("2026-03-11T00:00:00Z"));
+        assert_eq!(waits(ask(ninety, &forced, "2026-03-11T12:00:00Z")).0, until, "it still holds");
     }
 
     #[test]
@@ -408,21 +413,27 @@ mod tests {
         // A few minutes ahead are a clock that was set right.
         let a_little = Attempts::default().after_failure(None, at("2026-03-10T00:05:00Z"));
         waits(ask(ninety, &a_little, "2026-03-10T00:00:00Z"));
-        // A clock that is behind: the certificate is not valid yet, and another would not be either.
+        // A clock that is behind: the certificate is not valid yet, and another would not be
+        // either.
         let (_, why) = waits(ask(ninety, &Attempts::default(), "2025-12-30T00:00:00Z"));
         assert_eq!(why, "two thirds of its 90 days");
     }
 
-    /// Runs each hour; the CA never answers. The attempts, as hours since the certificate began.
+    /// Asked each hour, or not before the hour after the moment that was told; the CA never
+    /// answers. The attempts, as hours since the certificate began.
     fn hourly(lifetime: Lifetime, seed: &str, minute: i64) -> Vec<i64> {
-        let mut attempts = Attempts::default();
-        let mut made = Vec::new();
-        for hour in 0..lifetime.not_after.duration_since(lifetime.not_before).as_hours() {
+        let (mut attempts, mut made, mut hour) = (Attempts::default(), Vec::new(), 0);
+        let since = |moment: Timestamp| moment.duration_since(lifetime.not_before);
+        while hour < since(lifetime.not_after).as_hours() {
             let now = later(lifetime.not_before, SignedDuration::from_mins(hour * 60 + minute));
-            if let Decision::Renew { .. } = decide(lifetime, None, &attempts, seed, now) {
-                made.push(hour);
-                attempts = attempts.after_failure(None, now);
-            }
+            hour = match decide(lifetime, None, &attempts, seed, now) {
+                Decision::Renew { .. } => {
+                    made.push(hour);
+                    attempts = attempts.after_failure(None, now);
+                    hour + 1
+                }
+                Decision::Wait { until, .. } => hour + (until.duration_since(now).as_mins() / 60).max(1),
+            };
         }
         made
     }

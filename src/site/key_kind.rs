@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::name::{Invalid, nearest};
 
-/// What public CAs sign and browsers accept (CA/Browser Forum, Baseline Requirements, section 6.1.5), without P-521,
-/// which Chrome refuses.
+/// What public CAs sign and browsers accept (CA/Browser Forum, Baseline Requirements, section
+/// 6.1.5), without P-521, which Chrome refuses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyKind {

@@ -8,6 +8,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error as TlsError, InconsistentKeys};
 use rustls_pki_types::pem::{Error as PemError, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::asn1_rs::Any;
 use x509_parser::der_parser::{Oid, oid};
 use x509_parser::oid_registry;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
@@ -54,8 +55,8 @@ pub struct CertificateFacts {
 /// What kind of key a certificate is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PublicKey {
-    /// The name of the curve, such as `P-256`.
-    Ec(&'static str),
+    /// The name of the curve, such as `P-256`, or its object identifier.
+    Ec(String),
     /// The length of the modulus in bits.
     Rsa(usize),
     /// Anything else; its name or object identifier.
@@ -263,14 +264,12 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
 
 fn public_key(certificate: &X509Certificate<'_>) -> PublicKey {
     let info = certificate.public_key();
-    let other = || PublicKey::Other(format!("key of type {}", info.algorithm.algorithm));
-    if info.algorithm.algorithm == oid_registry::OID_SIG_ED25519 {
-        return PublicKey::Other("Ed25519".to_owned());
-    }
+    let kind = &info.algorithm.algorithm;
     match info.parsed() {
         Ok(x509_parser::public_key::PublicKey::RSA(key)) => PublicKey::Rsa(bits(key.modulus)),
-        Ok(x509_parser::public_key::PublicKey::EC(_)) => curve(info).map_or_else(other, PublicKey::Ec),
-        _ => other(),
+        Ok(x509_parser::public_key::PublicKey::EC(_)) => PublicKey::Ec(curve(info)),
+        _ if *kind == oid_registry::OID_SIG_ED25519 => PublicKey::Other("Ed25519".to_owned()),
+        _ => PublicKey::Other(format!("key of type {kind}")),
     }
 }
 
@@ -282,14 +281,19 @@ fn bits(number: &[u8]) -> usize {
     }
 }
 
-fn curve(info: &SubjectPublicKeyInfo<'_>) -> Option<&'static str> {
-    let curve = info.algorithm.parameters.as_ref()?.as_oid().ok()?;
+fn curve(info: &SubjectPublicKeyInfo<'_>) -> String {
+    let Some(Ok(curve)) = info.algorithm.parameters.as_ref().map(Any::as_oid) else {
+        return "without a named curve".to_owned();
+    };
     let known = [
         (oid_registry::OID_EC_P256, "P-256"),
         (oid_registry::OID_NIST_EC_P384, "P-384"),
         (oid_registry::OID_NIST_EC_P521, "P-521"),
     ];
-    known.into_iter().find(|(oid, _)| *oid == curve).map(|(_, name)| name)
+    match known.into_iter().find(|(oid, _)| *oid == curve) {
+        Some((_, name)) => name.to_owned(),
+        None => curve.to_id_string(),
+    }
 }
 
 /// The first address that the certificate tells for `method` (RFC 5280, section 4.2.2.1).
@@ -331,6 +335,7 @@ mod tests {
     use super::*;
     use crate::failure::Kind;
     use crate::tls::local_ca::{CaPair, Leaf, issue, new_ca};
+    use crate::tls::openssl::Workshop;
 
     fn day(number: i64) -> Timestamp {
         Timestamp::from_second(1_770_000_000 + number * 24 * 3600).unwrap()
@@ -467,5 +472,35 @@ mod tests {
         assert_eq!(facts.names, Vec::<String>::new());
         assert!(facts.self_signed && !facts.is_ca);
         check_pair(&pem, &Secret::new(key.serialize_pem())).unwrap();
+    }
+
+    #[test]
+    fn keys_revocation_and_numbers_are_told() {
+        let workshop = Workshop::new();
+        let read = |key: &str, further: &str| {
+            workshop.write("empty.cnf", "[req]\ndistinguished_name=dn\n[dn]\n");
+            workshop.make(&format!(
+                "req -x509 -config empty.cnf -newkey {key} -nodes -keyout key.pem -subj /CN=a {further} -out a.crt"
+            ));
+            inspect(&workshop.text("a.crt")).unwrap()
+        };
+        let access =
+            "authorityInfoAccess=OCSP;URI:http://ocsp.example/,caIssuers;URI:http://ca.example/ca.der";
+        let facts = read(
+            "rsa:2048",
+            &format!("-set_serial 0x0a1b -addext {access} -addext tlsfeature=status_request"),
+        );
+        assert_eq!((facts.key.to_string().as_str(), facts.serial.as_str()), ("RSA 2048 bits", "0a1b"));
+        assert_eq!(facts.ocsp_responder.as_deref(), Some("http://ocsp.example/"));
+        assert_eq!(facts.issuer_url.as_deref(), Some("http://ca.example/ca.der"));
+        assert!(facts.must_staple);
+        let curve =
+            |name: &str| read(&format!("ec -pkeyopt ec_paramgen_curve:{name}"), "-addext tlsfeature=17");
+        assert!(!curve("P-256").must_staple);
+        assert_eq!((curve("P-384").ocsp_responder, curve("P-384").issuer_url), (None, None));
+        for (name, told) in [("P-384", "EC P-384"), ("P-521", "EC P-521"), ("secp256k1", "EC 1.3.132.0.10")] {
+            assert_eq!(curve(name).key.to_string(), told);
+        }
+        assert_eq!(read("ed25519", "").key.to_string(), "Ed25519");
     }
 }

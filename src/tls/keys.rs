@@ -9,7 +9,8 @@ use crate::failure::{Context, Result};
 use crate::secret::Secret;
 use crate::site::key_kind::KeyKind;
 
-/// A new private key as PEM (PKCS#8, RFC 5958). RSA with 4096 bits takes seconds; call it where nothing waits.
+/// A new private key as PEM (PKCS#8, RFC 5958). RSA with 4096 bits takes seconds; call it where
+/// nothing waits.
 pub fn new_key(kind: KeyKind) -> Result<Secret> {
     match kind {
         KeyKind::P256 => elliptic(&PKCS_ECDSA_P256_SHA256),

@@ -15,7 +15,8 @@ use crate::tls::inspect::{CertificateFacts, PublicKey, facts, parse};
 /// The server's certificate with its issuers.
 #[derive(Debug)]
 pub struct Chain<'a> {
-    /// The server's first, each followed by its issuer; the root is not among them, unless it is the server's own.
+    /// The server's first, each followed by its issuer; the root is not among them, unless it is
+    /// the server's own.
     links: Vec<Link<'a>>,
     /// The root's subject, when the files held it.
     pub root: Option<String>,
@@ -37,7 +38,8 @@ impl<'a> Link<'a> {
         if !self.facts.is_ca || !other.facts.is_from(&self.facts) {
             return Ok(false);
         }
-        // Keys of other lengths verify nothing here, right or wrong; the short ones are refused later.
+        // Keys of other lengths verify nothing here, right or wrong; the short ones are refused
+        // later.
         if matches!(self.facts.key, PublicKey::Rsa(bits) if !(2048..=8192).contains(&bits)) {
             return Ok(true);
         }
@@ -80,7 +82,8 @@ impl<'a> Chain<'a> {
         Some((&self.links.first()?.facts, &self.links.last()?.facts))
     }
 
-    /// What is left may be a further root or a second certificate of the same authority (cross-signed), and no more.
+    /// What is left may be a further root or a second certificate of the same authority
+    /// (cross-signed), and no more.
     fn refuse_strangers(&self, left: &[Link<'_>]) -> Result<()> {
         let is_known = |link: &Link<'_>| {
             let subject = &link.facts.subject;
@@ -102,19 +105,21 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// Each other certificate once.
+/// Each other certificate once, without older ones for the server's own key.
 fn pool<'a>(leaf: &CertificateDer<'_>, all: &'a [CertificateDer<'static>]) -> Result<Vec<Link<'a>>> {
+    let own = parse(leaf)?;
     let mut pool: Vec<Link<'a>> = Vec::new();
     for der in all {
-        if der != leaf && !pool.iter().any(|link| link.der == der) {
+        let is_own = parse(der)?.public_key() == own.public_key();
+        if !is_own && !pool.iter().any(|link| link.der == der) {
             pool.push(Link::new(der)?);
         }
     }
     Ok(pool)
 }
 
-/// Takes the issuer of the last link out of the pool: a root rather than another (the way is shorter), then the one that
-/// lasts longest.
+/// Takes the issuer of the last link out of the pool: a root rather than another (the way is
+/// shorter), then the one that lasts longest.
 fn take_issuer<'a>(pool: &mut Vec<Link<'a>>, links: &[Link<'a>]) -> Result<Option<Link<'a>>> {
     let Some(last) = links.last().filter(|link| !link.facts.self_signed) else { return Ok(None) };
     let mut best: Option<usize> = None;
@@ -127,43 +132,37 @@ fn take_issuer<'a>(pool: &mut Vec<Link<'a>>, links: &[Link<'a>]) -> Result<Optio
     Ok(best.map(|index| pool.remove(index)))
 }
 
-/// The certificate that a key belongs to, and that key. Of several the one that lasts longest: they are renewals of each
-/// other.
+/// The certificate that a key belongs to, and that key. Of several the one that lasts longest: they
+/// are renewals of each other.
 pub fn leaf_and_key(contents: &Contents) -> Result<(&CertificateDer<'static>, &PrivateKeyDer<'static>)> {
-    let mut fitting = Vec::new();
-    let mut unusable = None;
+    let mut pairs = Vec::new();
     for key in &contents.keys {
-        match owners(key, &contents.certificates) {
-            Ok(certificates) => {
-                fitting.extend(certificates.into_iter().map(|certificate| (certificate, key)))
-            }
-            Err(error) => unusable = Some(error),
+        for certificate in owners(key, &contents.certificates)? {
+            pairs.push((facts(certificate)?.not_after, certificate, key));
         }
     }
-    let mut best = None;
-    for (certificate, key) in fitting {
-        let end = facts(certificate)?.not_after;
-        if best.is_none_or(|(_, _, latest)| end > latest) {
-            best = Some((certificate, key, end));
-        }
-    }
-    let pair = best.map(|(certificate, key, _)| (certificate, key));
-    pair.ok_or_else(|| match (unusable, contents.certificates.len()) {
-        (Some(error), _) => Failure::usage("the key cannot be used").because(error).hint(
-            "browsers take EC keys on the curves P-256 and P-384, and RSA keys from 2048 bits; here up to 4096",
-        ),
-        (None, 1) => Failure::usage("the key does not belong to the certificate"),
-        (None, _) => Failure::usage("the key does not belong to any of the certificates"),
+    let best = pairs.into_iter().max_by_key(|(not_after, ..)| *not_after);
+    best.map(|(_, certificate, key)| (certificate, key)).ok_or_else(|| {
+        Failure::usage(match contents.certificates.len() {
+            1 => "the key does not belong to the certificate",
+            _ => "the key does not belong to any of the certificates",
+        })
     })
 }
 
 fn owners<'a>(
     key: &PrivateKeyDer<'_>,
     certificates: &'a [CertificateDer<'static>],
-) -> Result<Vec<&'a CertificateDer<'static>>, TlsError> {
-    let key = any_supported_type(key)?;
+) -> Result<Vec<&'a CertificateDer<'static>>> {
+    let key = any_supported_type(key).map_err(unusable)?;
     let belongs = |certificate: &&CertificateDer<'static>| {
         CertifiedKey::new(vec![(*certificate).clone()], Arc::clone(&key)).keys_match().is_ok()
     };
     Ok(certificates.iter().filter(belongs).collect())
+}
+
+fn unusable(error: TlsError) -> Failure {
+    Failure::usage("the key cannot be used")
+        .because(error)
+        .hint("it should be an EC key on the curve P-256 or P-384, or an RSA key of 2048 to 4096 bits")
 }

@@ -1,5 +1,5 @@
-//! A certificate from elsewhere, made ready to be served: whatever form it comes in, however its parts are ordered. What
-//! a browser would refuse is refused here.
+//! A certificate from elsewhere, made ready to be served: whatever form it comes in, however its
+//! parts are ordered. What a browser would refuse is refused here.
 
 mod chain;
 mod read;
@@ -22,8 +22,8 @@ use crate::secret::Secret;
 use chain::Chain;
 pub use read::needs_passphrase;
 
-/// What the owner handed over.
-#[derive(Debug, Clone, Copy)]
+/// What the owner handed over. Not to be shown: the key is among it.
+#[derive(Clone, Copy)]
 pub struct Material<'a> {
     /// PEM certificates in any order, with or without the key; one certificate as DER; or PKCS#12.
     pub certificate: &'a [u8],
@@ -36,8 +36,8 @@ pub struct Material<'a> {
 /// A certificate that browsers take, and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
-    /// The server's certificate first, then each issuer, without the root: a client that does not have it gains
-    /// nothing from being sent it (RFC 8446, section 4.4.2).
+    /// The server's certificate first, then each issuer, without the root: a client that does not
+    /// have it gains nothing from being sent it (RFC 8446, section 4.4.2).
     pub chain_pem: String,
     /// PKCS#8 without a passphrase.
     pub key_pem: Secret,
@@ -46,8 +46,8 @@ pub struct Imported {
     pub remarks: Vec<String>,
 }
 
-/// Reads, orders and judges a certificate that is to serve `names` at `now`. Fails with usage: nothing was changed, and
-/// the sentence says what a browser would object to.
+/// Reads, orders and judges a certificate that is to serve `names` at `now`. Fails with usage:
+/// nothing was changed, and the sentence says what a browser would object to.
 pub fn import(material: &Material<'_>, names: &[Fqdn], now: Timestamp) -> Result<Imported> {
     import_trusting(public_roots(), material, names, now)
 }
@@ -73,8 +73,8 @@ fn chain_pem(chain: &Chain<'_>) -> Result<String> {
     chain.served().map(|certificate| encode("CERTIFICATE", certificate)).collect()
 }
 
-/// The key as PKCS#8, whatever it came as. The older forms (PKCS#1, RFC 8017; SEC 1, RFC 5915) lack the algorithm, which
-/// is the one that the certificate names for its public key.
+/// The key as PKCS#8, whatever it came as. The older forms (PKCS#1, RFC 8017; SEC 1, RFC 5915) lack
+/// the algorithm, which is the one that the certificate names for its public key.
 fn key_pem(key: &PrivateKeyDer<'_>, leaf: &CertificateDer<'_>) -> Result<Secret> {
     let bytes = match key {
         PrivateKeyDer::Pkcs8(key) => key.secret_pkcs8_der().to_vec(),

@@ -25,8 +25,8 @@ pub struct Contents {
     pub keys: Vec<PrivateKeyDer<'static>>,
 }
 
-/// Whether reading this file takes a passphrase: a PEM file with an encrypted key, or a PKCS#12 file that the empty one
-/// does not open.
+/// Whether reading this file takes a passphrase: a PEM file with an encrypted key, or a PKCS#12
+/// file that the empty one does not open.
 #[must_use]
 pub fn needs_passphrase(bytes: &[u8]) -> bool {
     if is_pkcs12(bytes) {
@@ -101,11 +101,13 @@ impl Contents {
     }
 }
 
-/// `PFX ::= SEQUENCE { version INTEGER (3), …` (RFC 7292, section 4): no certificate and no key begins so.
+/// `PFX ::= SEQUENCE { version INTEGER (3), …` (RFC 7292, section 4): no certificate and no key
+/// begins so.
 fn is_pkcs12(bytes: &[u8]) -> bool {
     const VERSION_3: [u8; 3] = [0x02, 0x01, 0x03];
     let header = match bytes {
-        // A length with its high bit set says how many bytes of length follow; none: it is indefinite.
+        // A length with its high bit set says how many bytes of length follow; none: it is
+        // indefinite.
         [0x30, length, ..] if length & 0x80 != 0 => 2 + usize::from(length & 0x7f),
         [0x30, ..] => 2,
         _ => return false,
@@ -162,8 +164,8 @@ fn open_pkcs12(bytes: &[u8], passphrase: Option<&Secret>) -> Result<Pkcs12Archiv
     })
 }
 
-/// The checksum comes first, so that what follows fails for other reasons. A file without a checksum is known by its
-/// padding.
+/// The checksum comes first, so that what follows fails for other reasons. A file without a
+/// checksum is known by its padding.
 fn is_wrong_passphrase(error: &Pkcs12Error) -> bool {
     matches!(error, Pkcs12Error::MacError(_) | Pkcs12Error::UnpadError | Pkcs12Error::Pkcs5Error(_))
 }

@@ -17,10 +17,11 @@ const BROKEN: [(Oid<'static>, &str); 5] = [
     (oid!(1.2.840.10040.4.3), "SHA-1"),
     (oid!(1.2.840.10045.4.1), "SHA-1"),
 ];
-/// Proofs of having been logged in public, which only public authorities embed (RFC 6962, section 3.3).
+/// Proofs of having been logged in public, which only public authorities embed (RFC 6962, section
+/// 3.3).
 const LOGGED: Oid<'static> = oid!(1.3.6.1.4.1.11129.2.4.2);
-/// CA/Browser Forum, Baseline Requirements, section 6.3.2, as of ballot SC-081v3: certificates issued from this day on
-/// (seconds since 1970) last so many days at most.
+/// CA/Browser Forum, Baseline Requirements, section 6.3.2, as of ballot SC-081v3: certificates
+/// issued from this day on (seconds since 1970) last so many days at most.
 const LONGEST: [(i64, &str, i64); 4] = [
     (1_868_227_200, "2029-03-15", 47),
     (1_805_068_800, "2027-03-15", 100),
@@ -107,8 +108,9 @@ fn weak(link: &Link<'_>) -> Result<Vec<String>> {
     let subject = &link.facts.subject;
     let mut found = Vec::new();
     let weakness = match &link.facts.key {
-        PublicKey::Rsa(bits) if *bits < 2048 => Some("is too short: 2048 bits is the least"),
-        PublicKey::Ec("P-256" | "P-384") | PublicKey::Rsa(_) => None,
+        PublicKey::Rsa(..2048) => Some("is too short: 2048 bits is the least"),
+        PublicKey::Rsa(_) => None,
+        PublicKey::Ec(curve) if ["P-256", "P-384"].contains(&curve.as_str()) => None,
         PublicKey::Ec(_) | PublicKey::Other(_) => Some("is of a kind that not every browser takes"),
     };
     found.extend(weakness.map(|why| format!("the key of `{subject}` ({}) {why}", link.facts.key)));
