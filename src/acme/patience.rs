@@ -54,7 +54,7 @@ pub(super) async fn persist<T>(
             continue;
         }
         reporter.report(Event::Waiting {
-            reason: format!("the CA to answer: {error}"),
+            reason: format!("the CA gives no answer yet: {error}"),
             seconds_at_most: (deadline - next).as_secs(),
         });
         sleep(pause).await;
@@ -85,14 +85,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_until_an_answer_comes() {
         let (waits, asked, start) = (Waits::default(), Cell::new(0), Instant::now());
-        let answer = persist(&waits, Duration::from_secs(60), async || {
+        let answer = persist(&waits, Duration::from_mins(1), async || {
             asked.set(asked.get() + 1);
             if asked.get() < 4 { Err(broken()) } else { Ok(asked.get()) }
         });
         assert_eq!(answer.await.unwrap(), 4);
         assert_eq!(start.elapsed().as_millis(), 500 + 1000 + 2000);
-        let first =
-            Event::Waiting { reason: "the CA to answer: connection refused".to_owned(), seconds_at_most: 59 };
+        let first = Event::Waiting {
+            reason: "the CA gives no answer yet: connection refused".to_owned(),
+            seconds_at_most: 59,
+        };
         assert_eq!((waits.0.borrow().len(), &waits.0.borrow()[0]), (3, &first));
     }
 
@@ -100,15 +102,15 @@ mod tests {
     async fn the_deadline_holds() {
         let start = Instant::now();
         let answer =
-            persist(&Waits::default(), Duration::from_secs(60), async || Err::<(), _>(broken())).await;
+            persist(&Waits::default(), Duration::from_mins(1), async || Err::<(), _>(broken())).await;
         assert!(answer.is_err());
-        assert!(start.elapsed() <= Duration::from_secs(60), "{:?}", start.elapsed());
+        assert!(start.elapsed() <= Duration::from_mins(1), "{:?}", start.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_will_not_change_is_asked_once() {
-        let asked = Cell::new(0);
-        let answer = persist(&Waits::default(), Duration::from_secs(60), async || {
+        let (waits, asked) = (Waits::default(), Cell::new(0));
+        let answer = persist(&waits, Duration::from_mins(1), async || {
             asked.set(asked.get() + 1);
             Err::<(), _>(Error::Unsupported("it"))
         });

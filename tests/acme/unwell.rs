@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::task::LocalSet;
 
-use crate::fixture::{Machine, Solving, assert_serves, ca, order, p256, short_patience};
+use crate::fixture::{Machine, Solving, assert_serves, ca, order, short_patience};
 use crate::pebble::{Names, Options, Pebble, free_address};
 use crate::proxy::{Proxy, Reply};
 
@@ -87,7 +87,7 @@ async fn a_validation_that_takes_too_long_is_gone_on_with() {
     machine.patience.set(Patience { validation: Duration::ZERO, ..Patience::default() });
     let wanted = order(&pebble, &["a.example"]);
     let failure = failure(&machine, &wanted).await;
-    let expected = format!("waited 0 s for {} to validate a.example", pebble.address);
+    let expected = format!("{} has not validated a.example within 0 s", pebble.address);
     assert_eq!(failure.message, expected);
 
     machine.patience.set(Patience::default());
@@ -201,17 +201,32 @@ async fn a_refused_order_keeps_a_good_account() {
 }
 
 #[tokio::test]
+async fn a_deactivated_account_is_replaced() {
+    let (names, pebble, proxy, wanted) = behind_a_proxy().await;
+    let machine = Machine::new(&names);
+    machine.obtain(&wanted).await.unwrap();
+    let account = machine.account();
+    *machine.order.borrow_mut() = None;
+
+    for path in ["/order-plz", "/my-account"] {
+        proxy.reply(Reply::problem(path, 403, "unauthorized").times(1));
+    }
+    assert_serves(&machine.obtain(&wanted).await.unwrap(), &pebble, &["a.example"]);
+    assert_ne!(machine.account(), account);
+}
+
+#[tokio::test]
 async fn a_certificate_that_is_replaced_is_named() {
     let (names, pebble, proxy, mut wanted) = behind_a_proxy().await;
     let machine = Machine::new(&names);
     let first = machine.obtain(&wanted).await.unwrap();
-    *machine.order.borrow_mut() = None;
-    wanted.replaces = Some(first.chain_pem);
+    wanted.replaces = Some(first.chain_pem.clone());
     let orders = |proxy: &Proxy| -> Vec<bool> {
         let asked = proxy.asked("/order-plz").into_iter().skip(1);
         asked.map(|asked| asked.payload.unwrap().get("replaces").is_some()).collect()
     };
-    machine.obtain(&wanted).await.unwrap();
+    // The order in the vault is the replaced one's own.
+    assert_ne!(machine.obtain(&wanted).await.unwrap().chain_pem, first.chain_pem);
     assert_eq!(orders(&proxy), [false], "the CA does not know of renewal information");
 
     *machine.order.borrow_mut() = None;
@@ -293,7 +308,7 @@ async fn what_cannot_be_read_in_the_vault_is_made_anew() {
     let wanted = order(&pebble, &["a.example"]);
     machine.accounts.borrow_mut().insert(pebble.directory.clone(), Secret::new("{"));
     *machine.order.borrow_mut() = Some(Secret::new("{"));
-    let issued = machine.obtain_with_key(&wanted, &p256).await.unwrap();
+    let issued = machine.obtain(&wanted).await.unwrap();
     assert_serves(&issued, &pebble, &["a.example"]);
     assert_eq!(
         machine.notes(),
