@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::answer::{is_transient, problem_kind};
 use crate::event::{Event, Reporter};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Limits to waiting.
@@ -32,7 +32,7 @@ impl Default for Patience {
     }
 }
 
-/// Asks until there is an answer that asking again would not change. Pauses double from 0.5 s to
+/// Asks until there is an answer that asking again would not change. Pauses double from 0.25 s to
 /// 15 s; a rejected nonce needs none (RFC 8555, section 6.5).
 pub(super) async fn persist<T>(
     reporter: &dyn Reporter,
@@ -90,7 +90,7 @@ mod tests {
             if asked.get() < 4 { Err(broken()) } else { Ok(asked.get()) }
         });
         assert_eq!(answer.await.unwrap(), 4);
-        assert_eq!(start.elapsed().as_millis(), 500 + 1000 + 2000);
+        assert_eq!(start.elapsed().as_millis(), 250 + 500 + 1000);
         let first = Event::Waiting {
             reason: "the CA gives no answer yet: connection refused".to_owned(),
             seconds_at_most: 59,
