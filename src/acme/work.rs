@@ -272,9 +272,9 @@ impl<'a, S: Solver> Work<'a, S> {
         let deadline = Instant::now() + limit;
         let mut pause = FIRST_LOOK;
         while order.state().status == status {
-            let next = Instant::now() + self.http.pause().unwrap_or(pause);
+            let next = Instant::now() + self.http.pause().unwrap_or(pause).max(FIRST_LOOK);
             if next > deadline {
-                return Err(self.late(deed, limit).into());
+                return Err(self.late(deed, limit));
             }
             self.wait(deed, deadline - Instant::now());
             sleep_until(next).await;
@@ -309,9 +309,10 @@ impl<'a, S: Solver> Work<'a, S> {
         self.tools.reporter.report(Event::Waiting { reason, seconds_at_most: limit.as_secs() });
     }
 
-    fn late(&self, deed: &str, limit: Duration) -> Failure {
-        Failure::failed(format!("{} has not {deed} within {} s", self.ca(), limit.as_secs()))
-            .hint("the order is kept: the next attempt goes on with it")
+    fn late(&self, deed: &str, limit: Duration) -> CaFailure {
+        let message = format!("{} has not {deed} within {} s", self.ca(), limit.as_secs());
+        let failure = Failure::failed(message).hint("the order is kept: the next attempt goes on with it");
+        CaFailure { failure, retry_after: self.http.retry_after() }
     }
 
     fn note(&self, text: &str) {
