@@ -43,6 +43,12 @@ pub(super) fn check(chain_pem: &str, key: &Secret, names: &[String]) -> Result<(
     }
 }
 
+/// Whether the first certificates of both chains are one.
+pub(super) fn have_same_leaf(one: &str, other: &str) -> bool {
+    let leaf = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).ok();
+    leaf(one).is_some_and(|one| Some(one) == leaf(other))
+}
+
 fn dns_names<'a>(certificate: &X509Certificate<'a>) -> Result<Vec<&'a str>> {
     let names = certificate
         .subject_alternative_name()
@@ -83,6 +89,15 @@ mod tests {
         );
         assert_eq!(message(&pem, &self::key(), &["a.example"]), "the CA sent a certificate for another key");
         assert_eq!(message("<html>", &key, &["a.example"]), "the CA sent something that is no certificate");
+    }
+
+    #[test]
+    fn chains_are_compared_by_their_first_certificates() {
+        let (key, other_key) = (key(), key());
+        let (one, other) = (certificate(&key, &["a.example"]), certificate(&other_key, &["a.example"]));
+        assert!(have_same_leaf(&one, &format!("{one}{other}")));
+        assert!(!have_same_leaf(&one, &other));
+        assert!(!have_same_leaf("nothing", "nothing"));
     }
 
     #[test]

@@ -71,9 +71,14 @@ impl Http {
         self.heard().date
     }
 
-    /// How long the CA's last answer asked to wait.
+    /// Until when the CA's last answer asked to wait.
+    pub(super) fn retry_after(&self) -> Option<Timestamp> {
+        self.heard().retry_after
+    }
+
+    /// How long that is from now.
     pub(super) fn pause(&self) -> Option<Duration> {
-        let until = self.heard().retry_after?;
+        let until = self.retry_after()?;
         Some(Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO))
     }
 

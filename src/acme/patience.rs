@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::answer::{is_transient, problem_kind};
 use crate::event::{Event, Reporter};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Limits to waiting.
@@ -32,7 +32,7 @@ impl Default for Patience {
     }
 }
 
-/// Asks until there is an answer that asking again would not change. Pauses double from 0.5 s to
+/// Asks until there is an answer that asking again would not change. Pauses double from 0.25 s to
 /// 15 s; a rejected nonce needs none (RFC 8555, section 6.5).
 pub(super) async fn persist<T>(
     reporter: &dyn Reporter,
@@ -54,7 +54,7 @@ pub(super) async fn persist<T>(
             continue;
         }
         reporter.report(Event::Waiting {
-            reason: format!("the CA to answer: {error}"),
+            reason: format!("the CA gives no answer yet: {error}"),
             seconds_at_most: (deadline - next).as_secs(),
         });
         sleep(pause).await;
@@ -85,14 +85,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_until_an_answer_comes() {
         let (waits, asked, start) = (Waits::default(), Cell::new(0), Instant::now());
-        let answer = persist(&waits, Duration::from_secs(60), async || {
+        let answer = persist(&waits, Duration::from_mins(1), async || {
             asked.set(asked.get() + 1);
             if asked.get() < 4 { Err(broken()) } else { Ok(asked.get()) }
         });
         assert_eq!(answer.await.unwrap(), 4);
-        assert_eq!(start.elapsed().as_millis(), 500 + 1000 + 2000);
-        let first =
-            Event::Waiting { reason: "the CA to answer: connection refused".to_owned(), seconds_at_most: 59 };
+        assert_eq!(start.elapsed().as_millis(), 250 + 500 + 1000);
+        let first = Event::Waiting {
+            reason: "the CA gives no answer yet: connection refused".to_owned(),
+            seconds_at_most: 59,
+        };
         assert_eq!((waits.0.borrow().len(), &waits.0.borrow()[0]), (3, &first));
     }
 
@@ -100,15 +102,15 @@ mod tests {
     async fn the_deadline_holds() {
         let start = Instant::now();
         let answer =
-            persist(&Waits::default(), Duration::from_secs(60), async || Err::<(), _>(broken())).await;
+            persist(&Waits::default(), Duration::from_mins(1), async || Err::<(), _>(broken())).await;
         assert!(answer.is_err());
-        assert!(start.elapsed() <= Duration::from_secs(60), "{:?}", start.elapsed());
+        assert!(start.elapsed() <= Duration::from_mins(1), "{:?}", start.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_will_not_change_is_asked_once() {
-        let asked = Cell::new(0);
-        let answer = persist(&Waits::default(), Duration::from_secs(60), async || {
+        let (waits, asked) = (Waits::default(), Cell::new(0));
+        let answer = persist(&waits, Duration::from_mins(1), async || {
             asked.set(asked.get() + 1);
             Err::<(), _>(Error::Unsupported("it"))
         })

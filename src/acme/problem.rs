@@ -10,23 +10,25 @@ pub(super) const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
 
 /// The problem's type without its prefix, such as `rateLimited`; empty when it has none.
 pub(super) fn kind(problem: &Problem) -> &str {
-    let text = problem.r#type.as_deref().unwrap_or_default();
-    text.strip_prefix(PREFIX).unwrap_or(text)
+    plain(problem.r#type.as_deref())
+}
+
+fn plain(kind: Option<&str>) -> &str {
+    let kind = kind.unwrap_or_default();
+    kind.strip_prefix(PREFIX).unwrap_or(kind)
 }
 
 /// The problem in one line: its detail, its type, and what it says of single names.
 pub(super) fn words(problem: &Problem) -> String {
-    let mut words = said(problem.detail.as_deref(), kind(problem));
-    for part in &problem.subproblems {
-        let name = part.identifier.as_ref().map(|identifier| identifier.authorized(false).to_string());
-        let text = part.r#type.as_deref().unwrap_or_default();
-        let said = said(part.detail.as_deref(), text.strip_prefix(PREFIX).unwrap_or(text));
-        words += &match name {
-            Some(name) => format!("; `{name}`: {said}"),
-            None => format!("; {said}"),
-        };
-    }
-    words
+    let whole = said(problem.detail.as_deref(), kind(problem));
+    let parts = problem.subproblems.iter().map(|part| {
+        let words = said(part.detail.as_deref(), plain(part.r#type.as_deref()));
+        match &part.identifier {
+            Some(identifier) => format!("`{}`: {words}", identifier.authorized(false)),
+            None => words,
+        }
+    });
+    std::iter::once(whole).chain(parts).collect::<Vec<_>>().join("; ")
 }
 
 fn said(detail: Option<&str>, kind: &str) -> String {
@@ -71,6 +73,17 @@ pub(super) fn hint(kind: &str) -> Option<&'static str> {
         "badSignatureAlgorithm" | "badPublicKey" => "the CA does not take this kind of key: choose another",
         _ => return None,
     })
+}
+
+/// Some CAs call it `connection` too when a name leads nowhere.
+fn validation_kind(problem: &Problem) -> &str {
+    let detail = problem.detail.as_deref().unwrap_or_default();
+    match kind(problem) {
+        "connection" if ["could not resolve", "no such host"].iter().any(|words| detail.contains(words)) => {
+            "dns"
+        }
+        kind => kind,
+    }
 }
 
 /// What the user can do about a name that the CA could not validate.
@@ -118,7 +131,7 @@ pub(super) fn invalid_order(
         names => names.iter().map(|(name, problem)| format!("`{name}`: {}", words(problem))).collect(),
     };
     let problems = names.iter().map(|(_, problem)| problem).chain(order);
-    for hint in problems.filter_map(|problem| validation_hint(kind(problem), challenge)) {
+    for hint in problems.filter_map(|problem| validation_hint(validation_kind(problem), challenge)) {
         if !failure.hints.iter().any(|known| known == hint) {
             failure = failure.hint(hint);
         }
@@ -176,6 +189,16 @@ mod tests {
         let hint = |kind| invalid_order(&names, None, kind).hints.remove(0);
         assert!(hint(ChallengeKind::Http01).contains("another server"));
         assert!(hint(ChallengeKind::Dns01).contains("TXT record"));
+    }
+
+    #[test]
+    fn a_name_that_leads_nowhere_is_no_matter_of_port_80() {
+        let details = [("Connection refused", "port 80"), ("could not resolve URL", "A (or AAAA) record")];
+        for (detail, expected) in details {
+            let names = [("a.example".to_owned(), problem("connection", detail))];
+            let failure = invalid_order(&names, None, ChallengeKind::Http01);
+            assert!(failure.hints[0].contains(expected), "{failure:?}");
+        }
     }
 
     #[test]

@@ -122,10 +122,8 @@ impl<'a, S: Solver> Work<'a, S> {
             self.tools.vault.forget_order()?;
             return Ok(None);
         };
-        let found = match pending.wanted == Wanted::new(self.order, account.id()) {
-            true => self.find(account, &pending.url).await?,
-            false => None,
-        };
+        let wanted = pending.wanted == Wanted::new(self.order, account.id());
+        let found = if wanted { self.find(account, &pending.url).await? } else { None };
         let Some(mut order) = found else {
             self.withdraw(&pending.presented).await;
             self.tools.vault.forget_order()?;
@@ -133,6 +131,11 @@ impl<'a, S: Solver> Work<'a, S> {
         };
         self.note("an order that was begun earlier goes on");
         match self.complete(&mut order, &mut pending).await {
+            // Whoever stored it died before forgetting the order.
+            Ok(issued) if self.is_replaced(&issued) => {
+                self.tools.vault.forget_order()?;
+                Ok(None)
+            }
             Ok(issued) => Ok(Some(issued)),
             // The CA may have looked for the answers while nobody kept them there.
             Err(Stop::Invalid(_)) => {
@@ -141,6 +144,12 @@ impl<'a, S: Solver> Work<'a, S> {
             }
             Err(Stop::Halt(failure)) => Err(failure),
         }
+    }
+
+    /// The certificate is the one that a new one is wanted in place of.
+    fn is_replaced(&self, issued: &Issued) -> bool {
+        let replaced = self.order.replaces.as_deref();
+        replaced.is_some_and(|replaced| certificate::have_same_leaf(&issued.chain_pem, replaced))
     }
 
     /// `None` when the CA does not know the order (any more), or this account may not see it.
@@ -214,8 +223,7 @@ impl<'a, S: Solver> Work<'a, S> {
         if order.state().status == OrderStatus::Ready {
             self.finalize(order, pending).await?;
         }
-        let reason = format!("{} to issue the certificate", self.ca());
-        self.leave(order, OrderStatus::Processing, self.patience.issuance, &reason).await?;
+        self.leave(order, OrderStatus::Processing, self.patience.issuance, "issued the certificate").await?;
         if order.state().status != OrderStatus::Valid {
             return Err(Stop::Invalid(self.invalid(order).await?));
         }
@@ -252,33 +260,28 @@ impl<'a, S: Solver> Work<'a, S> {
             .ok_or_else(|| explained(&Error::Str("the order is not valid any more")))
     }
 
-    /// Looks at the order until its status is not `status` any more.
+    /// Looks at the order until its status is not `status` any more, which is when the CA has done
+    /// the `deed`.
     async fn leave(
         &self,
         order: &mut instant_acme::Order,
         status: OrderStatus,
         limit: Duration,
-        reason: &str,
+        deed: &str,
     ) -> Result<(), CaFailure> {
         let deadline = Instant::now() + limit;
         let mut pause = FIRST_LOOK;
         while order.state().status == status {
-            let next = Instant::now() + self.http.pause().unwrap_or(pause);
+            let next = Instant::now() + self.http.pause().unwrap_or(pause).max(FIRST_LOOK);
             if next > deadline {
-                return Err(self.late(reason, limit));
+                return Err(self.late(deed, limit));
             }
-            self.wait(reason, deadline - Instant::now());
+            self.wait(deed, deadline - Instant::now());
             sleep_until(next).await;
             pause = pause.mul_f32(1.6).min(LONGEST_LOOK);
             self.look(order).await?;
         }
         Ok(())
-    }
-
-    fn late(&self, reason: &str, limit: Duration) -> CaFailure {
-        let message = format!("waited {} s for {reason}", limit.as_secs());
-        let failure = Failure::failed(message).hint("the order is kept: the next attempt goes on with it");
-        CaFailure { failure, retry_after: None }
     }
 
     async fn look(&self, order: &mut instant_acme::Order) -> Result<(), CaFailure> {
@@ -301,9 +304,15 @@ impl<'a, S: Solver> Work<'a, S> {
         self.tools.vault.save_order(&pending.to_secret()?)
     }
 
-    fn wait(&self, reason: &str, limit: Duration) {
-        let reason = reason.to_owned();
+    fn wait(&self, deed: &str, limit: Duration) {
+        let reason = format!("{} has not {deed} yet", self.ca());
         self.tools.reporter.report(Event::Waiting { reason, seconds_at_most: limit.as_secs() });
+    }
+
+    fn late(&self, deed: &str, limit: Duration) -> CaFailure {
+        let message = format!("{} has not {deed} within {} s", self.ca(), limit.as_secs());
+        let failure = Failure::failed(message).hint("the order is kept: the next attempt goes on with it");
+        CaFailure { failure, retry_after: self.http.retry_after() }
     }
 
     fn note(&self, text: &str) {

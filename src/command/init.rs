@@ -550,7 +550,7 @@ mod tests {
             "--domain a.b --alias a.b",
             "--alias a.b --alias a.b",
             "--tls self-signed --tls-key a.key",
-            "--tls acme",
+            "--tls acme --acme-challenge dns-01",
             "--language xx_YY --odoo-release 19",
             "--country zz",
         ] {
@@ -569,8 +569,9 @@ mod tests {
             [vec![failure.message], failure.evidence].concat().join("\n  ")
         };
         let lines = [
-            "--tls acme",
-            "--tls files",
+            "--tls files --acme-email a@b.example",
+            "--tls acme --acme-dns-hook hook --tls-key a.key",
+            "--tls files --tls-key a.key",
             "--odoo-image acme/odoo:latest",
             "--name postgres",
             "--odoo-release 19 --postgres-major 12",

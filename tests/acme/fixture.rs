@@ -83,7 +83,7 @@ impl Machine {
     }
 
     pub async fn obtain(&self, order: &Order) -> Result<Issued, CaFailure> {
-        let new_key = || self.fuse.around(p256);
+        let new_key = || self.fuse.around(|| Ok(p256()));
         self.obtain_with_key(order, &new_key).await
     }
 
@@ -119,8 +119,8 @@ impl Machine {
     }
 }
 
-pub fn p256() -> Result<Secret> {
-    Ok(Secret::new(rcgen::KeyPair::generate().unwrap().serialize_pem()))
+pub fn p256() -> Secret {
+    Secret::new(rcgen::KeyPair::generate().unwrap().serialize_pem())
 }
 
 impl Reporter for Machine {
@@ -166,7 +166,9 @@ impl Solver for Machine {
             Solving::Failing => Err(Failure::failed("the disk is full")),
             Solving::Idle => Ok(()),
             how => {
-                challenges.iter().for_each(|challenge| self.show(challenge, how));
+                for challenge in challenges {
+                    self.show(challenge, how);
+                }
                 Ok(())
             }
         })
@@ -174,7 +176,9 @@ impl Solver for Machine {
 
     async fn withdraw(&self, challenges: &[Challenge]) -> Result<()> {
         self.fuse.around(|| {
-            challenges.iter().for_each(|challenge| self.hide(challenge));
+            for challenge in challenges {
+                self.hide(challenge);
+            }
             Ok(())
         })
     }
@@ -184,7 +188,7 @@ impl Machine {
     fn show(&self, challenge: &Challenge, how: Solving) {
         match challenge {
             Challenge::Http01 { token, .. } if how == Solving::Wrong => {
-                self.names.answer_http(token, "wrong")
+                self.names.answer_http(token, "wrong");
             }
             Challenge::Http01 { token, content, .. } => self.names.answer_http(token, content),
             Challenge::Dns01 { record, value, .. } => self.names.set_txt(record, value),

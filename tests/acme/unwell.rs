@@ -6,11 +6,12 @@ use std::time::Duration;
 use autoodoo::acme::{AcmeCa, Ca, Endpoint, Order, Patience};
 use autoodoo::failure::{Failure, Kind};
 use autoodoo::secret::Secret;
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::task::LocalSet;
 
-use crate::fixture::{Machine, Solving, assert_serves, ca, order, p256, short_patience};
+use crate::fixture::{Machine, Solving, assert_serves, ca, order, short_patience};
 use crate::pebble::{Names, Options, Pebble, free_address};
 use crate::proxy::{Proxy, Reply};
 
@@ -87,7 +88,7 @@ async fn a_validation_that_takes_too_long_is_gone_on_with() {
     machine.patience.set(Patience { validation: Duration::ZERO, ..Patience::default() });
     let wanted = order(&pebble, &["a.example"]);
     let failure = failure(&machine, &wanted).await;
-    let expected = format!("waited 0 s for {} to validate a.example", pebble.address);
+    let expected = format!("{} has not validated a.example within 0 s", pebble.address);
     assert_eq!(failure.message, expected);
 
     machine.patience.set(Patience::default());
@@ -103,26 +104,49 @@ async fn killed_anywhere_the_next_run_finishes() {
     LocalSet::new().run_until(walk(&names, &pebble, &wanted)).await;
 }
 
+/// Machines side by side, since most of it is waiting.
 async fn walk(names: &Rc<Names>, pebble: &Pebble, wanted: &Order) {
-    let mut gone_on = 0;
-    for half_calls in 0.. {
-        let machine = Machine::new(names);
-        if !machine.obtain_until_killed(wanted, half_calls).await {
-            assert!(half_calls > 20, "there were only {half_calls} places to die in");
-            assert!(gone_on > 8, "only {gone_on} orders were gone on with");
-            return;
-        }
-        let kept = machine.order.borrow().is_some();
-        machine.events.take();
-        let issued =
-            machine.obtain(wanted).await.unwrap_or_else(|failure| panic!("{half_calls}: {failure:?}"));
-        assert_serves(&issued, pebble, &["a.example", "b.example"]);
-        assert!(machine.presented.borrow().is_empty(), "{half_calls}: answers are left behind");
-        if kept {
-            assert_eq!(machine.notes()[0], "an order that was begun earlier goes on", "{half_calls}");
-            gone_on += 1;
+    let (mut places, mut gone_on) = (0, 0);
+    for wave in 0.. {
+        let machines =
+            (wave * 8..wave * 8 + 8).map(|half_calls| die_and_finish(names, pebble, wanted, half_calls));
+        let ends = join_all(machines).await;
+        places += ends.iter().flatten().count();
+        gone_on += ends.iter().flatten().filter(|end| **end == Second::WentOn).count();
+        if ends.contains(&None) {
+            break;
         }
     }
+    assert!(places > 20, "there were only {places} places to die in");
+    assert!(gone_on > 8, "only {gone_on} orders were gone on with");
+}
+
+/// What the run after the death did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Second {
+    WentOn,
+    BeganAnew,
+}
+
+/// `None` when the first run was done before it died.
+async fn die_and_finish(
+    names: &Rc<Names>,
+    pebble: &Pebble,
+    wanted: &Order,
+    half_calls: usize,
+) -> Option<Second> {
+    let machine = Machine::new(names);
+    if !machine.obtain_until_killed(wanted, half_calls).await {
+        return None;
+    }
+    let kept = machine.order.borrow().is_some();
+    machine.events.take();
+    let issued = machine.obtain(wanted).await.unwrap_or_else(|failure| panic!("{half_calls}: {failure:?}"));
+    assert_serves(&issued, pebble, &["a.example", "b.example"]);
+    assert!(machine.presented.borrow().is_empty(), "{half_calls}: answers are left behind");
+    let went_on = machine.notes().iter().any(|note| note == "an order that was begun earlier goes on");
+    assert_eq!(went_on, kept, "{half_calls}");
+    Some(if went_on { Second::WentOn } else { Second::BeganAnew })
 }
 
 async fn behind_a_proxy() -> (Rc<Names>, Pebble, Proxy, Order) {
@@ -201,17 +225,32 @@ async fn a_refused_order_keeps_a_good_account() {
 }
 
 #[tokio::test]
+async fn a_deactivated_account_is_replaced() {
+    let (names, pebble, proxy, wanted) = behind_a_proxy().await;
+    let machine = Machine::new(&names);
+    machine.obtain(&wanted).await.unwrap();
+    let account = machine.account();
+    *machine.order.borrow_mut() = None;
+
+    for path in ["/order-plz", "/my-account"] {
+        proxy.reply(Reply::problem(path, 403, "unauthorized").times(1));
+    }
+    assert_serves(&machine.obtain(&wanted).await.unwrap(), &pebble, &["a.example"]);
+    assert_ne!(machine.account(), account);
+}
+
+#[tokio::test]
 async fn a_certificate_that_is_replaced_is_named() {
     let (names, pebble, proxy, mut wanted) = behind_a_proxy().await;
     let machine = Machine::new(&names);
     let first = machine.obtain(&wanted).await.unwrap();
-    *machine.order.borrow_mut() = None;
-    wanted.replaces = Some(first.chain_pem);
+    wanted.replaces = Some(first.chain_pem.clone());
     let orders = |proxy: &Proxy| -> Vec<bool> {
         let asked = proxy.asked("/order-plz").into_iter().skip(1);
         asked.map(|asked| asked.payload.unwrap().get("replaces").is_some()).collect()
     };
-    machine.obtain(&wanted).await.unwrap();
+    // The order in the vault is the replaced one's own.
+    assert_ne!(machine.obtain(&wanted).await.unwrap().chain_pem, first.chain_pem);
     assert_eq!(orders(&proxy), [false], "the CA does not know of renewal information");
 
     *machine.order.borrow_mut() = None;
@@ -293,7 +332,7 @@ async fn what_cannot_be_read_in_the_vault_is_made_anew() {
     let wanted = order(&pebble, &["a.example"]);
     machine.accounts.borrow_mut().insert(pebble.directory.clone(), Secret::new("{"));
     *machine.order.borrow_mut() = Some(Secret::new("{"));
-    let issued = machine.obtain_with_key(&wanted, &p256).await.unwrap();
+    let issued = machine.obtain(&wanted).await.unwrap();
     assert_serves(&issued, &pebble, &["a.example"]);
     assert_eq!(
         machine.notes(),

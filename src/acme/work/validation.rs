@@ -30,8 +30,8 @@ impl<S: Solver> Work<'_, S> {
             self.tools.solver.present(&challenges).await?;
             self.declare_ready(order).await?;
         }
-        let reason = format!("{} to validate {}", self.ca(), self.order.names.join(", "));
-        self.leave(order, OrderStatus::Pending, self.patience.validation, &reason).await?;
+        let deed = format!("validated {}", self.order.names.join(", "));
+        self.leave(order, OrderStatus::Pending, self.patience.validation, &deed).await?;
         match order.state().status {
             OrderStatus::Invalid => Err(Stop::Invalid(self.invalid(order).await?)),
             _ => Ok(()),

@@ -218,7 +218,7 @@ mod tests {
                 "tls: { mode: files, profile: modern }",
                 "tls: { mode: acme }",
                 "tls: { mode: acme, acme: { email: a@b.example, directory: 'https://ca.example:14000/dir', ca: ca.pem, \
-                 agree_tos: true, profile: shortlived, key_type: rsa3072, eab_kid: 'kid: #1', \
+                 agree_tos: true, profile: shortlived, key_type: rsa3072, eab_kid: 'kid:#1', \
                  resolvers: ['127.0.0.1:5353', '[::1]:53'] } }",
                 "tls: { mode: acme, acme: { directory: letsencrypt-staging, challenge: dns-01, dns_hook: ./hook, \
                  names: ['*.example.com', example.com] } }",
