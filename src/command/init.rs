@@ -578,10 +578,11 @@ mod tests {
             "--tls-certificate a.pem --https-port 80 --country zz",
         ];
         insta::assert_snapshot!(lines.map(told).join("\n"), @r#"
-        --tls: certificates by ACME (Let's Encrypt) come with a later version of autoodoo; use `self-signed` or `files` until then
+        --acme-email: used only with the TLS mode `acme`
         the options have 2 faults
-          --tls-certificate: required by the TLS mode `files`
-          --tls-key: required by the TLS mode `files`
+          --tls-key: used only with the TLS mode `files`
+          --acme-dns-hook: used only with `dns-01`
+        --tls-certificate: required by the key
         --odoo-release: required, as the tag of `acme/odoo:latest` does not tell it
         --database: required, as the site's name makes none: `postgres` belongs to PostgreSQL itself; choose another name
         --postgres-major: PostgreSQL 12 is older than Odoo 19 supports; use 13 or newer

@@ -358,8 +358,6 @@ zebra: 1
          12 | users: 3
         autoodoo.yaml:13:1: `listen.https`: port 443 is already the port for http
          13 | listen:
-        autoodoo.yaml:16:9: `tls.mode`: certificates by ACME (Let's Encrypt) come with a later version of autoodoo; use `self-signed` or `files` until then
-         16 |   mode: acme
         autoodoo.yaml:17:1: unknown key `zebra`; known here: name, domain, aliases, database, databases, users, limits, odoo, smtp, postgres, nginx, database_manager, proxy, listen, tls, version
          17 | zebra: 1
         "#);
@@ -373,7 +371,7 @@ zebra: 1
         assert!(failure.hints[0].contains("nothing was changed"));
     }
 
-    const FAULTY_LINES: [&str; 54] = [
+    const FAULTY_LINES: [&str; 61] = [
         "database: postgres",
         "users: 0",
         "users: '5x'",

@@ -349,10 +349,14 @@ mod tests {
 
         tls:
           # `self-signed`: by a certificate authority of this site's own, which browsers must be told of.
-          # `files`: the certificate with its chain, and its key, in PEM. Relative paths start here, at this directory.
+          # `acme`: by a public one, Let's Encrypt unless told otherwise, and renewed in time.
+          # `files`: the certificate with its chain, and its key, in PEM. Relative paths start here, at this
+          # directory; without them it is the certificate of `autoodoo cert import`.
           mode: self-signed
           # certificate: certs/odoo.pem
           # key: certs/odoo.key
+          # Mozilla's profiles: `intermediate` (TLS 1.2 and 1.3) or `modern` (TLS 1.3 alone).
+          profile: intermediate
         "#);
     }
 }
