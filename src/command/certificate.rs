@@ -186,7 +186,7 @@ impl Loaded {
             facts.next = Some(Next { id: stored.id, why: "it was obtained before".to_owned(), stored: true });
         } else if let Some(until) = until {
             // A site that needs another and has to wait for it should be told so.
-            let needed = current.as_ref().is_none_or(|stored| self.misfit(stored, acme).is_some());
+            let needed = self.asker == Asker::Issue || !current.as_ref().is_some_and(fits);
             facts.waits =
                 needed.then(|| format!("no certificate is ordered before {}: {why}", minute(until)));
         } else {
@@ -210,7 +210,8 @@ impl Loaded {
         asker: Asker,
         now: Timestamp,
     ) -> Result<Decision> {
-        let mut attempts = self.dir.renewal()?;
+        let seed = current.map_or("", |stored| stored.facts.fingerprint.as_str());
+        let mut attempts = self.dir.renewal()?.about(seed);
         if asker != Asker::Schedule {
             // A person has changed something since the last attempt, or would like to see it fail.
             attempts = Attempts { failures: 0, last: None, ..attempts };
@@ -222,7 +223,6 @@ impl Loaded {
         };
         // Without a certificate nothing is left of its time.
         let lifetime = current.map_or(Lifetime { not_before: now, not_after: now }, Stored::lifetime);
-        let seed = current.map_or("", |stored| stored.facts.fingerprint.as_str());
         Ok(decide(lifetime, changed, &attempts, seed, now))
     }
 
