@@ -203,7 +203,7 @@ impl Loaded {
             facts.next = Some(Next { id: stored.id, why: "it was obtained before".to_owned(), stored: true });
         } else if let Some(until) = until {
             // A site that needs another and has to wait for it should be told so.
-            let needed = current.as_ref().is_none_or(|stored| self.misfit(stored, acme).is_some());
+            let needed = self.asker == Asker::Issue || !current.as_ref().is_some_and(fits);
             facts.waits =
                 needed.then(|| format!("no certificate is ordered before {}: {why}", minute(until)));
         } else {

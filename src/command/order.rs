@@ -24,9 +24,10 @@ use crate::name::Fqdn;
 use crate::plan::certificate::CertificateOrder;
 use crate::plan::preflight::{CaFacts, Facts, NameFacts, Port80, findings};
 use crate::plan::renewal_memory::RenewalMemory;
+use crate::plan::{Action, Plan};
 use crate::secret::Secret;
 use crate::site::acme::{Acme, CertificateName};
-use crate::site::{self, Site, Tls};
+use crate::site::{self, Site};
 use crate::stack::dirs;
 use crate::stack::fingerprint::text_fingerprint;
 use crate::tls::inspect::{check_pair, inspect, problems};
@@ -68,10 +69,15 @@ impl<A: Adapters> Orders for Clerk<'_, A> {
         })
     }
 
-    fn settle(&self, order: &CertificateOrder) -> Result<()> {
+    fn remember(&self, order: &CertificateOrder) -> Result<()> {
         let key = order_key(&order.acme, &order.names);
-        self.dir.save_renewal(&RenewalMemory::after_success(&key, self.adapters.clock().now()))?;
-        Files { dir: self.dir }.forget_order()
+        self.dir.save_renewal(&RenewalMemory::after_success(&key, self.adapters.clock().now()))
+    }
+
+    fn settle(&self) -> Result<()> {
+        Files { dir: self.dir }.forget_order()?;
+        // What a killed run left there; the CA looks for nothing any more.
+        files::remove_files(&self.dir.root().join(dirs::CHALLENGE))
     }
 }
 
@@ -89,8 +95,19 @@ impl<A: Adapters> Clerk<'_, A> {
         let key = order.acme.key;
         let tools = Tools { vault: &files, solver: &solver, new_key: &|| new_key(key), reporter };
         let issued = ca.obtain(&self.wanted(order, endpoint)?, tools).await?;
-        self.check(&issued)?;
+        if let Err(failure) = self.check(&issued) {
+            // It would come again with the same order, unless this machine's clock is behind and is
+            // put right.
+            if !self.begins_later(&issued) {
+                files.forget_order()?;
+            }
+            return Err(failure.into());
+        }
         Ok(Issued { chain_pem: issued.chain_pem, key_pem: issued.key_pem })
+    }
+
+    fn begins_later(&self, issued: &acme::Issued) -> bool {
+        inspect(&issued.chain_pem).is_ok_and(|facts| facts.not_before > self.adapters.clock().now())
     }
 
     fn wanted(&self, order: &CertificateOrder, endpoint: Endpoint) -> Result<acme::Order> {
@@ -207,13 +224,14 @@ pub fn order_key(acme: &Acme, names: &[CertificateName]) -> String {
     text_fingerprint(&format!("{} {account} {profile} {}", acme.directory, names.join(" ")))
 }
 
-/// Refuses to order from a CA whose terms were not agreed to, and shows where they are. Nothing has
-/// been changed then.
-pub async fn agreed<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) -> Result<()> {
-    let Tls::Acme(acme) = &loaded.site.tls else { return Ok(()) };
-    if acme.agreed {
-        return Ok(());
-    }
+/// Refuses a plan that orders from a CA whose terms were not agreed to, and shows where they are.
+/// Nothing has been changed then. Where nothing is ordered, the CA need not answer.
+pub async fn agreed<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, plan: &Plan) -> Result<()> {
+    let order = plan.steps.iter().find_map(|step| match &step.action {
+        Action::OrderCertificate(order) if !order.acme.agreed => Some(order),
+        _ => None,
+    });
+    let Some(CertificateOrder { acme, .. }) = order.map(AsRef::as_ref) else { return Ok(()) };
     let facts = context.adapters.ca().meet(&endpoint(&loaded.dir, acme)?).await?;
     let Some(terms) = facts.terms_of_service else { return Ok(()) };
     Err(Failure::usage(format!("the CA {} wants its terms agreed to: {terms}", acme.directory.host()))

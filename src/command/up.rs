@@ -32,9 +32,9 @@ pub async fn converge<A: Adapters>(
     wait_seconds: u32,
     operation: &str,
 ) -> Result<()> {
-    order::agreed(context, loaded).await?;
     run::after_interruption(context, loaded)?;
     let plan = plan(context, loaded, engine, wait_seconds).await?;
+    order::agreed(context, loaded, &plan).await?;
     if plan.is_empty() {
         // Nothing to change is not yet a site that answers.
         let certificate = loaded.state.certificate.clone().unwrap_or_default();

@@ -1,3 +1,5 @@
+mod certificate;
+
 use std::collections::BTreeMap;
 
 use super::*;
@@ -199,6 +201,7 @@ impl World {
 
     /// The invariants at the head of the module.
     fn audit(&self, plan: &Plan) {
+        certificate::audit(self, plan);
         let position =
             |wanted: &dyn Fn(&Action) -> bool| plan.steps.iter().position(|step| wanted(&step.action));
         let there = |names: &[String], name: &str| names.iter().any(|known| known == name);
