@@ -15,6 +15,7 @@ use crate::host::probe::{Probe, Shown};
 use crate::name::Fqdn;
 use crate::plan::certificate::{CertificateOrder, is_ordered};
 use crate::secret::Secret;
+use crate::site::acme::CertificateName;
 use crate::stack::dirs;
 use crate::tls::inspect::{check_pair, inspect};
 use crate::tls::local_ca::{CaPair, issue, new_ca};
@@ -23,6 +24,8 @@ const CHAIN: &str = "fullchain.pem";
 const KEY: &str = "privkey.pem";
 /// What nginx is told besides, about this pair.
 const STAPLING: &str = "stapling.conf";
+/// What it was ordered for, a name a line.
+const NAMES: &str = "names";
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
@@ -82,6 +85,10 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
 
     pub(super) async fn order_certificate(&mut self, order: &CertificateOrder) -> Result<()> {
         let issued = self.orders.obtain(order, self.reporter).await?;
+        let names: Vec<&str> = order.names.iter().map(CertificateName::as_str).collect();
+        let directory = self.certificate_directory(&order.id);
+        files::ensure_dir(&directory, 0o700)?;
+        files::write_atomic(&directory.join(NAMES), names.join("\n").as_bytes(), 0o600)?;
         self.store_certificate(&order.id, &issued.chain_pem, &issued.key_pem)?;
         self.orders.settle()
     }

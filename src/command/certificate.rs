@@ -1,9 +1,11 @@
 //! Which certificate serves, and which one should: what planning is told about it.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use super::order::order_key;
 use super::site::Loaded;
 use super::{Adapters, Context};
 use crate::failure::{Failure, Result};
@@ -36,6 +38,8 @@ pub struct Stored {
     pub id: String,
     pub chain: String,
     pub facts: inspect::CertificateFacts,
+    /// The names that it was ordered for.
+    pub ordered: Vec<String>,
 }
 
 impl Stored {
@@ -61,8 +65,8 @@ impl Loaded {
         let mut facts = match &self.site.tls {
             Tls::SelfSigned => self.own_certificate(context),
             Tls::Files { certificate, key } => {
-                let chain = self.owners_file(&certificate.display().to_string())?;
-                let key = Secret::new(self.owners_file(&key.display().to_string())?);
+                let chain = self.owners_file(certificate)?;
+                let key = self.owners_key(&chain, key)?;
                 self.users_certificate(context, &chain, &key)
             }
             Tls::Acme(acme) => self.ordered_certificate(context, acme),
@@ -77,7 +81,17 @@ impl Loaded {
         Ok(facts)
     }
 
-    fn owners_file(&self, path: &str) -> Result<String> {
+    /// The key in use while an import was cut off between the key's file and the certificate's.
+    fn owners_key(&self, chain: &str, path: &Path) -> Result<Secret> {
+        let key = Secret::new(self.owners_file(path)?);
+        if check_pair(chain, &key).is_ok() {
+            return Ok(key);
+        }
+        let previous = files::read_text_optional(&previous(&self.dir.root().join(path)))?.map(Secret::new);
+        Ok(previous.filter(|previous| check_pair(chain, previous).is_ok()).unwrap_or(key))
+    }
+
+    fn owners_file(&self, path: &Path) -> Result<String> {
         let file = self.dir.root().join(path);
         match files::read_text_optional(&file)? {
             Some(text) => Ok(text),
@@ -133,7 +147,10 @@ impl Loaded {
         let key = files::mode_of(&directory.join("privkey.pem"))?;
         let (Some(chain), Some(_)) = (chain, key) else { return Ok(None) };
         let facts = inspect(&chain)?;
-        Ok(Some(Stored { id: id.to_owned(), chain, facts }))
+        let ordered = files::read_text_optional(&directory.join("names"))?;
+        let ordered =
+            ordered.map_or_else(|| facts.names.clone(), |text| text.lines().map(str::to_owned).collect());
+        Ok(Some(Stored { id: id.to_owned(), chain, facts, ordered }))
     }
 
     /// Refuses files that a browser would refuse, before anything is changed.
@@ -236,8 +253,11 @@ impl Loaded {
         asker: Asker,
         now: Timestamp,
     ) -> Result<Decision> {
+        // Without a certificate nothing is left of its time.
+        let lifetime = current.map_or(Lifetime { not_before: now, not_after: now }, Stored::lifetime);
         let seed = current.map_or("", |stored| stored.facts.fingerprint.as_str());
-        let mut attempts = self.dir.renewal()?.about(seed);
+        let (memory, key) = (self.dir.renewal(), order_key(acme, &self.site.certificate_names()));
+        let mut attempts = memory.attempts(&key, seed);
         if asker != Asker::Schedule {
             // A person has changed something since the last attempt, or would like to see it fail.
             attempts = Attempts { failures: 0, last: None, ..attempts };
@@ -247,9 +267,14 @@ impl Loaded {
             (Asker::Issue, Some(_)) => Some("it was asked for".to_owned()),
             (_, Some(stored)) => self.misfit(stored, acme),
         };
-        // Without a certificate nothing is left of its time.
-        let lifetime = current.map_or(Lifetime { not_before: now, not_after: now }, Stored::lifetime);
-        Ok(decide(lifetime, changed, &attempts, seed, now))
+        let decision = decide(lifetime, changed, &attempts, seed, now);
+        let brake = memory.brake(&key, lifetime, now).filter(|_| asker == Asker::Schedule);
+        Ok(match (decision, brake) {
+            (Decision::Renew { .. }, Some(until)) => {
+                Decision::Wait { until, why: "one was obtained not long ago".to_owned() }
+            }
+            (decision, _) => decision,
+        })
     }
 
     /// Why the certificate is not what the site file asks for.
@@ -262,7 +287,8 @@ impl Loaded {
             return Some("the site file asks for another CA, profile or kind of key".to_owned());
         }
         let wanted = self.site.certificate_names();
-        let has: BTreeSet<&str> = stored.facts.names.iter().map(String::as_str).collect();
+        // What was ordered: a CA may add a name of its own.
+        let has: BTreeSet<&str> = stored.ordered.iter().map(String::as_str).collect();
         let wants: BTreeSet<&str> = wanted.iter().map(CertificateName::as_str).collect();
         if imported {
             let lacks = |name: &&Fqdn| !stored.facts.covers(name);
@@ -282,6 +308,14 @@ impl Tls {
     pub fn is_imported(&self) -> bool {
         matches!(self, Tls::Files { certificate, .. } if certificate.as_os_str() == IMPORTED_CERTIFICATE)
     }
+}
+
+/// Where `cert import` keeps what a file held before.
+#[must_use]
+pub fn previous(path: &Path) -> PathBuf {
+    let mut kept = path.as_os_str().to_owned();
+    kept.push(".previous");
+    PathBuf::from(kept)
 }
 
 fn does_not_fit(message: String) -> Failure {

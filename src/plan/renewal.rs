@@ -49,7 +49,7 @@ pub struct Window {
 }
 
 /// What is remembered of one certificate's renewal; forgotten when a new one is in place.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Attempts {
     /// Failures in a row.
@@ -59,9 +59,6 @@ pub struct Attempts {
     /// The CA asked for no attempt before this (`Retry-After`).
     pub not_before: Option<Timestamp>,
     pub window: Option<Window>,
-    /// The certificate that the window is for, by its fingerprint.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub window_of: Option<String>,
 }
 
 /// What to do now. `why` is a phrase that stands after a colon, such as `two thirds of its 90 days`.
@@ -135,19 +132,8 @@ impl Attempts {
             failures: self.failures.saturating_add(1),
             last: Some(now),
             not_before: retry_after.or(self.not_before),
-            ..self
+            window: self.window,
         }
-    }
-
-    /// The same without a window that was told of another certificate than this one: what the CA
-    /// wanted for a predecessor would have each successor renewed at once.
-    #[must_use]
-    pub fn about(mut self, fingerprint: &str) -> Attempts {
-        if self.window_of.as_deref() != Some(fingerprint) {
-            self.window = None;
-            self.window_of = Some(fingerprint.to_owned());
-        }
-        self
     }
 
     /// Whether the CA should be asked for its window now. A moment more than a day ahead was noted
@@ -338,21 +324,6 @@ mod tests {
         assert_eq!(renews(ask(days(90), &asked, "2026-02-03T00:00:00Z")), why);
         // Wholly in the past: the CA wants it now, as after a revocation (RFC 9773, section 4.2).
         assert_eq!(renews(ask(days(90), &asked, "2026-02-20T00:00:00Z")), why);
-    }
-
-    #[test]
-    fn a_window_is_for_one_certificate() {
-        let asked = Attempts { failures: 2, ..window("2026-02-01T00:00:00Z", "2026-02-03T00:00:00Z") };
-        let known = asked.about("one");
-        assert_eq!((known.window, known.failures), (None, 2), "nobody said whose it was");
-        let asked = Attempts {
-            window_of: Some("one".to_owned()),
-            ..window("2026-02-01T00:00:00Z", "2026-02-03T00:00:00Z")
-        };
-        assert_eq!(asked.clone().about("one"), asked);
-        let other = asked.after_failure(None, at("2026-01-01T00:00:00Z")).about("other");
-        assert_eq!((other.window, other.failures), (None, 1));
-        assert!(other.window_is_stale(at("2026-01-01T00:00:00Z")));
     }
 
     #[test]

@@ -174,6 +174,7 @@ impl Ca for FakeCa {
 
     async fn obtain<S: Solver>(&self, order: &Order, tools: Tools<'_, S>) -> Result<Issued, CaFailure> {
         self.asked.set(self.asked.get() + 1);
+        self.meet(&order.endpoint).await?;
         self.moment();
         if tools.vault.load_account(&order.endpoint.directory)?.is_none() {
             tools.vault.save_account(&order.endpoint.directory, &Secret::new(ACCOUNT))?;

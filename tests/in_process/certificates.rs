@@ -43,7 +43,7 @@ impl World {
 
     fn failures(&self) -> u64 {
         let attempts: Value = serde_json::from_str(&self.text("state/renewal.json")).unwrap();
-        attempts["failures"].as_u64().unwrap()
+        attempts["attempts"]["failures"].as_u64().unwrap()
     }
 
     /// Answers that lie where the CA would look.
@@ -242,6 +242,7 @@ fn a_certificate_is_renewed_at_two_thirds_of_its_time() {
     world.pass_days(14);
     let due = good(world.run("cert renew"));
     assert!(due.data.contains("the certificate for odoo.example.com serves"), "{}", due.data);
+    assert!(due.data.contains("two thirds of its 90 days"), "{}", due.data);
     assert!(world.serves_from_the_ca() && world.live() != first);
     assert_eq!(world.ca.orders.borrow()[1].replaces.as_deref(), Some(world.chain(&first).as_str()));
     assert_eq!(names_in(&world.file("secrets/tls")).len(), 2, "the previous one stays for a look back");

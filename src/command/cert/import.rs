@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::put_in_use;
 use crate::cli::ImportArgs;
+use crate::command::certificate::previous as kept;
 use crate::command::site::{Loaded, load_locked};
 use crate::command::{Adapters, Context};
 use crate::event::Reporter;
@@ -104,9 +105,7 @@ fn replace(dir: &SiteDir, path: &Path, text: &str) -> Result<()> {
         files::ensure_dir(directory, 0o700)?;
     }
     if let Some(previous) = files::read_optional(&path)? {
-        let mut kept = path.clone().into_os_string();
-        kept.push(".previous");
-        files::write_atomic(Path::new(&kept), &previous, 0o600)?;
+        files::write_atomic(&kept(&path), &previous, 0o600)?;
     }
     files::write_atomic(&path, text.as_bytes(), 0o600)
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::certificate::{Asker, minute};
-use super::order::{agreed, endpoint};
+use super::order::{agreed, endpoint, order_key};
 use super::site::{Loaded, load, load_locked};
 use super::up::with_situation;
 use super::{Adapters, Context, run};
@@ -79,18 +79,20 @@ async fn plan<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, engine: &A
 async fn ask_for_window<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) -> Result<()> {
     let Tls::Acme(acme) = &loaded.site.tls else { return Ok(()) };
     let now = context.adapters.clock().now();
-    let stored = loaded.certificate_in_use()?.filter(|stored| is_ordered(&stored.id));
-    let Some(stored) = stored else { return Ok(()) };
-    let mut attempts = loaded.dir.renewal()?.about(&stored.facts.fingerprint);
-    if !attempts.window_is_stale(now) {
+    let memory = loaded.dir.renewal();
+    let Some(stored) = loaded.certificate_in_use()?.filter(|stored| is_ordered(&stored.id)) else {
+        return Ok(());
+    };
+    let key = order_key(acme, &loaded.site.certificate_names());
+    if !memory.attempts(&key, &stored.facts.fingerprint).window_is_stale(now) {
         return Ok(());
     }
     let endpoint = endpoint(&loaded.dir, acme)?;
     match context.adapters.ca().renewal_info(&endpoint, &stored.chain).await {
         Ok(info) => {
-            attempts.window = info
+            let window = info
                 .map(|info| Window::told(info.start, info.end, now.checked_add(info.retry_after).ok(), now));
-            loaded.dir.save_renewal(&attempts)
+            loaded.dir.save_renewal(&memory.with_window(&stored.facts.fingerprint, window))
         }
         Err(failure) => {
             let host = acme.directory.host();

@@ -393,8 +393,11 @@ fn another_ssh_server_is_tried_before_anybody_is_interrupted() {
         match &step.action {
             Action::CreateContainer(spec) => {
                 assert!(ours(&spec.name) && !spec.mounts_volume("acme-socket"), "{text}");
+                let listens = |word: &String| word.starts_with("/tmp/.s.PGSQL.5432:");
+                assert!(spec.command.iter().any(listens), "it listens in its own memory: {:?}", spec.command);
             }
             Action::RetireContainer { name, .. } => assert!(ours(name), "{text}"),
+            Action::CheckServer(check) => assert_eq!(check.endpoint.host, "/tmp"),
             _ => {}
         }
     }
