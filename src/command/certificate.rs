@@ -48,6 +48,11 @@ impl Stored {
         Lifetime { not_before: self.facts.not_before, not_after: self.facts.not_after }
     }
 
+    /// It was ordered with these settings.
+    fn is_from(&self, acme: &Acme) -> bool {
+        self.id.starts_with(&format!("acme-{}-", origin(acme)))
+    }
+
     /// Whole days; below zero once it has ended.
     #[must_use]
     pub fn days_left(&self, now: Timestamp) -> i64 {
@@ -159,7 +164,8 @@ impl Loaded {
         let current = self.certificate_in_use()?.map(|stored| stored.id);
         let names: Vec<_> = self.site.names().cloned().collect();
         let now = context.adapters.clock().now();
-        let trusted = is_publicly_trusted(chain, &names, now)?;
+        let trusted =
+            if is_publicly_trusted(chain, &names, now)? { [id.clone()].into() } else { BTreeSet::new() };
         let facts = inspect(chain)?;
         if let Some(name) = names.iter().find(|name| !facts.covers(name)) {
             return Err(does_not_fit(format!("the certificate is not for `{name}`")));
@@ -191,15 +197,22 @@ impl Loaded {
         let mut facts = CertificateFacts {
             current: current.as_ref().map(|stored| stored.id.clone()),
             placeholder: new_id(context, "local"),
-            trusted: acme.is_publicly_trusted(),
             ..CertificateFacts::default()
         };
+        if let Some(stored) = current.as_ref()
+            && self.is_believed(stored, acme, now)?
+        {
+            facts.trusted.insert(stored.id.clone());
+        }
         let (why, until) = match self.renewal(current.as_ref(), acme, self.asker, now)? {
             Decision::Renew { why } => (why, None),
             Decision::Wait { until, why } => (why, Some(until)),
         };
         let fits = |stored: &Stored| self.misfit(stored, acme).is_none() && stored.facts.not_after > now;
         if let Some(stored) = self.obtained_before()?.filter(fits) {
+            if self.is_believed(&stored, acme, now)? {
+                facts.trusted.insert(stored.id.clone());
+            }
             facts.next = Some(Next { id: stored.id, why: "it was obtained before".to_owned(), stored: true });
         } else if let Some(until) = until {
             // A site that needs another and has to wait for it should be told so.
@@ -208,9 +221,22 @@ impl Loaded {
                 needed.then(|| format!("no certificate is ordered before {}: {why}", minute(until)));
         } else {
             let id = new_id(context, &format!("acme-{}", origin(acme)));
+            if acme.is_publicly_trusted() {
+                facts.trusted.insert(id.clone());
+            }
             facts.next = Some(Next { id, why, stored: false });
         }
         Ok(facts)
+    }
+
+    /// One from somewhere else, such as a company's CA or an earlier one in the site file, is judged
+    /// by itself: browsers that were told to insist on HTTPS would let nobody past a wrong one.
+    fn is_believed(&self, stored: &Stored, acme: &Acme, now: Timestamp) -> Result<bool> {
+        if stored.is_from(acme) {
+            return Ok(acme.is_publicly_trusted());
+        }
+        let names: Vec<_> = self.site.names().cloned().collect();
+        is_publicly_trusted(&stored.chain, &names, now)
     }
 
     /// A pair that an earlier run obtained and did not come to use.
@@ -232,11 +258,7 @@ impl Loaded {
         let seed = current.map_or("", |stored| stored.facts.fingerprint.as_str());
         let (memory, key) = (self.dir.renewal(), order_key(acme, &self.site.certificate_names()));
         let mut attempts = memory.attempts(&key, seed);
-        if asker == Asker::Schedule {
-            if let Some(until) = memory.brake(&key, lifetime, now) {
-                return Ok(Decision::Wait { until, why: "one was obtained not long ago".to_owned() });
-            }
-        } else {
+        if asker != Asker::Schedule {
             // A person has changed something since the last attempt, or would like to see it fail.
             attempts = Attempts { failures: 0, last: None, ..attempts };
         }
@@ -245,7 +267,14 @@ impl Loaded {
             (Asker::Issue, Some(_)) => Some("it was asked for".to_owned()),
             (_, Some(stored)) => self.misfit(stored, acme),
         };
-        Ok(decide(lifetime, changed, &attempts, seed, now))
+        let decision = decide(lifetime, changed, &attempts, seed, now);
+        let brake = memory.brake(&key, lifetime, now).filter(|_| asker == Asker::Schedule);
+        Ok(match (decision, brake) {
+            (Decision::Renew { .. }, Some(until)) => {
+                Decision::Wait { until, why: "one was obtained not long ago".to_owned() }
+            }
+            (decision, _) => decision,
+        })
     }
 
     /// Why the certificate is not what the site file asks for.
@@ -254,7 +283,7 @@ impl Loaded {
         if !imported && !stored.id.starts_with("acme-") {
             return Some(format!("the site file asks for one from {}", acme.directory.host()));
         }
-        if !imported && !stored.id.starts_with(&format!("acme-{}-", origin(acme))) {
+        if !imported && !stored.is_from(acme) {
             return Some("the site file asks for another CA, profile or kind of key".to_owned());
         }
         let wanted = self.site.certificate_names();

@@ -75,9 +75,9 @@ impl<A: Adapters> Orders for Clerk<'_, A> {
     }
 
     fn settle(&self) -> Result<()> {
-        Files { dir: self.dir }.forget_order()?;
         // What a killed run left there; the CA looks for nothing any more.
-        files::remove_files(&self.dir.root().join(dirs::CHALLENGE))
+        files::remove_files(&self.dir.root().join(dirs::CHALLENGE))?;
+        Files { dir: self.dir }.forget_order()
     }
 }
 

@@ -33,8 +33,8 @@ pub struct CertificateFacts {
     pub placeholder: String,
     /// Why a needed one cannot be ordered yet.
     pub waits: Option<String>,
-    /// Browsers believe the one that will serve without being told to.
-    pub trusted: bool,
+    /// Those among them that browsers believe without being told to.
+    pub trusted: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,12 +58,6 @@ impl CertificateFacts {
             (Some(current), _) => current,
             (None, _) => &self.placeholder,
         }
-    }
-
-    /// Browsers believe [`Self::first`]: one that the CA certified, and no placeholder.
-    #[must_use]
-    pub fn first_is_trusted(&self, tls: &Tls, live: Option<&str>) -> bool {
-        self.trusted && (!matches!(tls, Tls::Acme(_)) || !is_local(self.first(tls, live)))
     }
 }
 

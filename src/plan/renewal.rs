@@ -132,7 +132,7 @@ impl Attempts {
             failures: self.failures.saturating_add(1),
             last: Some(now),
             not_before: retry_after.or(self.not_before),
-            ..self
+            window: self.window,
         }
     }
 

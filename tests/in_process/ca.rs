@@ -109,7 +109,7 @@ impl FakeCa {
     }
 
     /// One of the moments at which a program may be killed: nothing that follows happens.
-    fn moment(&self) {
+    pub fn moment(&self) {
         let left = self.dies_at.get();
         self.dies_at.set(left.saturating_sub(1));
         if left == 1 {
@@ -136,7 +136,9 @@ impl FakeCa {
         let presented = solver.present(&challenges).await;
         self.moment();
         if presented.is_ok() {
-            challenges.iter().for_each(|challenge| self.sees(challenge));
+            for challenge in &challenges {
+                self.sees(challenge);
+            }
         }
         solver.withdraw(&challenges).await?;
         self.moment();
@@ -172,6 +174,7 @@ impl Ca for FakeCa {
 
     async fn obtain<S: Solver>(&self, order: &Order, tools: Tools<'_, S>) -> Result<Issued, CaFailure> {
         self.asked.set(self.asked.get() + 1);
+        self.meet(&order.endpoint).await?;
         self.moment();
         if tools.vault.load_account(&order.endpoint.directory)?.is_none() {
             tools.vault.save_account(&order.endpoint.directory, &Secret::new(ACCOUNT))?;
@@ -183,13 +186,12 @@ impl Ca for FakeCa {
                 retry_after: Some(self.clock() + SignedDuration::from_hours(1)),
             });
         }
-        let key_pem = match self.begun(order, tools.vault)? {
-            Some(key) => key,
-            None => {
-                let key = (tools.new_key)()?;
-                tools.vault.save_order(&Secret::new(head(order) + key.expose()))?;
-                key
-            }
+        let key_pem = if let Some(key) = self.begun(order, tools.vault)? {
+            key
+        } else {
+            let key = (tools.new_key)()?;
+            tools.vault.save_order(&Secret::new(head(order) + key.expose()))?;
+            key
         };
         self.moment();
         self.validate(order, tools.solver).await?;

@@ -43,7 +43,7 @@ impl World {
 
     fn failures(&self) -> u64 {
         let attempts: Value = serde_json::from_str(&self.text("state/renewal.json")).unwrap();
-        attempts["failures"].as_u64().unwrap()
+        attempts["attempts"]["failures"].as_u64().unwrap()
     }
 
     /// Answers that lie where the CA would look.
@@ -242,6 +242,7 @@ fn a_certificate_is_renewed_at_two_thirds_of_its_time() {
     world.pass_days(14);
     let due = good(world.run("cert renew"));
     assert!(due.data.contains("the certificate for odoo.example.com serves"), "{}", due.data);
+    assert!(due.data.contains("two thirds of its 90 days"), "{}", due.data);
     assert!(world.serves_from_the_ca() && world.live() != first);
     assert_eq!(world.ca.orders.borrow()[1].replaces.as_deref(), Some(world.chain(&first).as_str()));
     assert_eq!(names_in(&world.file("secrets/tls")).len(), 2, "the previous one stays for a look back");
@@ -547,10 +548,10 @@ fn finished(world: &World, before: &str, when: &str) {
     assert_eq!(world.orders(), 2, "{when}");
 }
 
-/// The same while the CA is spoken to.
+/// The same while the CA is spoken to, and while nginx is asked for the new pair.
 #[test]
 fn killed_in_the_midst_of_an_order_the_next_run_goes_on_with_it() {
-    const MOMENTS: usize = 5;
+    const MOMENTS: usize = 6;
     for moment in 1..=MOMENTS + 1 {
         let world = World::up_with_acme();
         let before = world.live();
@@ -566,12 +567,13 @@ fn killed_in_the_midst_of_an_order_the_next_run_goes_on_with_it() {
 
 #[test]
 fn killed_in_the_midst_of_the_first_order() {
-    const MOMENTS: usize = 6;
+    // The first is the look at the placeholder, the last that at its successor.
+    const MOMENTS: usize = 8;
     for moment in 1..=MOMENTS {
         let world = World::with_acme();
         world.ca.dies_at.set(moment);
         assert!(world.dies("up"), "moment {moment}");
-        assert_eq!(world.containers(), UP, "moment {moment}");
+        assert!(moment == 1 || world.containers() == UP, "moment {moment}");
         world.ca.dies_at.set(0);
         good(world.run("up"));
         assert!(world.serves_from_the_ca(), "moment {moment}");
@@ -859,4 +861,70 @@ fn a_renewal_says_nothing_of_what_others_started() {
     world.ca.mood.set(Mood::Refuses);
     bad(world.run("cert issue"), 1, "");
     assert_eq!(world.run("up --dry-run").data, "nothing to do\n");
+}
+
+/// Browsers that were told to insist on HTTPS let nobody past a certificate that they do not know.
+#[test]
+fn browsers_are_told_to_insist_by_a_certificate_that_they_believe() {
+    let insists =
+        |world: &World| world.text("generated/nginx/live/nginx.conf").contains("Strict-Transport-Security");
+    let world = World::with_acme();
+    let (chain, key) = imported_pair(&world, &["odoo.example.com"]);
+    good(world.run(&format!("cert import {} {}", chain.display(), key.display())));
+    good(world.run("up"));
+    assert!(world.live().starts_with("imported-") && !insists(&world), "a company's CA");
+
+    let world = World::with_acme();
+    world.ca.mood.set(Mood::Refuses);
+    bad(world.run("up"), 1, "");
+    assert!(!insists(&world), "a placeholder");
+    world.ca.mood.set(Mood::Certifies);
+    world.edit("agree_tos: true\n", "agree_tos: true\n    directory: letsencrypt-staging\n");
+    good(world.run("up"));
+    assert!(!insists(&world), "staging");
+    world.edit("    directory: letsencrypt-staging\n", "");
+    world.ca.mood.set(Mood::Refuses);
+    bad(world.run("up"), 1, "");
+    assert!(!insists(&world), "staging still");
+    world.ca.mood.set(Mood::Certifies);
+    good(world.run("up"));
+    assert!(insists(&world));
+    assert_eq!(world.run("up --dry-run").data, "nothing to do\n");
+}
+
+#[test]
+fn what_is_imported_while_the_site_is_down_serves_when_it_comes_up() {
+    for mode in ["acme", "files"] {
+        let world = World::up_with_acme();
+        if mode == "files" {
+            world.edit(
+                "  mode: acme\n  acme:\n    email: owner@example.com\n    agree_tos: true\n",
+                "  mode: files\n",
+            );
+        }
+        good(world.run("down"));
+        let (chain, key) = imported_pair(&world, &["odoo.example.com"]);
+        let ran = good(world.run(&format!("cert import {} {}", chain.display(), key.display())));
+        assert!(ran.talk.contains("`autoodoo up` serves it"), "{mode}: {}", ran.talk);
+        good(world.run("up"));
+        assert!(!world.live().starts_with("acme-") && world.live() == world.in_use(), "{mode}");
+        assert_eq!(world.orders(), 1, "{mode}");
+    }
+}
+
+#[test]
+fn the_owners_replaced_files_serve_with_cert_renew() {
+    let world = World::with_site();
+    imported_pair(&world, &["odoo.example.com"]);
+    world.edit("mode: self-signed\n", "mode: files\n  certificate: company.pem\n  key: company.key\n");
+    good(world.run("up"));
+    let before = world.live();
+    assert!(good(world.run("cert renew")).data.contains("is not due"));
+    imported_pair(&world, &["odoo.example.com"]);
+    good(world.run("cert renew"));
+    assert!(world.live() != before && world.live().starts_with("files-") && world.live() == world.in_use());
+    std::fs::write(world.file("company.key"), world.text(&format!("secrets/tls/{before}/privkey.pem")))
+        .unwrap();
+    bad(world.run("cert renew"), 2, "key");
+    assert_eq!(world.live(), world.in_use());
 }

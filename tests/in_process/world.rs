@@ -189,14 +189,16 @@ impl World {
             let test = spec.name.ends_with("nginx-test");
             Some(if test { Process::Ends { exit_code: 0, lines: Vec::new() } } else { Process::Stays })
         });
+        let ca = FakeCa::new(directory.path(), Rc::clone(&now));
         World {
             probe: FakeProbe {
                 engine: engine.clone(),
+                ca: ca.clone(),
                 deaf: Rc::clone(&deaf),
                 stuck: Rc::clone(&stuck),
                 root: directory.path().to_owned(),
             },
-            ca: FakeCa::new(directory.path(), Rc::clone(&now)),
+            ca,
             hooks: FakeHooks::default(),
             clock: WorldClock(now),
             stuck,
@@ -437,6 +439,7 @@ fn give_away(root: &Path, directories: &[&str]) {
 /// Answers from the state of the containers.
 pub struct FakeProbe {
     engine: MemoryEngine,
+    ca: FakeCa,
     deaf: Rc<RefCell<Option<String>>>,
     stuck: Rc<RefCell<Option<String>>>,
     root: PathBuf,
@@ -515,6 +518,7 @@ impl Probe for FakeProbe {
     ) -> std::result::Result<Shown, ProbeError> {
         let reason = "connection refused".to_owned();
         let none = ProbeError::Connect { address: connect, reason };
+        self.ca.moment();
         if self.nginx_answers().await {
             return self.served().map(|fingerprint| Shown { fingerprint }).ok_or(none);
         }

@@ -102,7 +102,7 @@ impl Planner<'_> {
     fn text_with(&self, next: &Next) -> Result<String> {
         let mut choice = choose(self.situation)?;
         choice.certificate.clone_from(&next.id);
-        choice.certificate_trusted = self.situation.local.certificate.trusted;
+        choice.certificate_trusted = self.situation.local.certificate.trusted.contains(&next.id);
         Ok(nginx_conf(&stack::stack(&self.situation.inputs, &choice).nginx_conf))
     }
 }

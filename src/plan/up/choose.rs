@@ -16,13 +16,14 @@ use crate::state::Made;
 pub(super) fn choose(situation: &Situation<'_>) -> Result<Choice> {
     let (certificate, tls) = (&situation.local.certificate, &situation.inputs.site.tls);
     let live = situation.local.nginx_live.as_deref().and_then(certificate_in);
+    let first = certificate.first(tls, live);
     let mut choice = Choice {
         subnet: subnet(situation)?,
         generation: situation.state.generation,
         odoos: places(situation)?,
         nginx_slot: Slot::A,
-        certificate: certificate.first(tls, live).to_owned(),
-        certificate_trusted: certificate.first_is_trusted(tls, live),
+        certificate: first.to_owned(),
+        certificate_trusted: certificate.trusted.contains(first),
         static_version: String::new(),
         ssh_client: String::new(),
     };

@@ -11,8 +11,8 @@ fn tls(yaml: &str) -> Tls {
     parse::site(format!("name: acme\ndomain: a.b\ntls: {yaml}\n")).unwrap().tls
 }
 
-fn pair(id: &str, why: &str) -> Option<Next> {
-    Some(Next { id: id.into(), why: why.into(), stored: false })
+fn pair(id: &str, why: &str) -> Next {
+    Next { id: id.into(), why: why.into(), stored: false }
 }
 
 /// A host with the images and a site that is to have its certificate from a CA.
@@ -20,12 +20,17 @@ fn fresh() -> World {
     let mut world = World::fresh();
     world.site.tls = tls(ACME);
     world.local.certificate = CertificateFacts {
-        next: pair("acme-1", "there is none yet"),
+        next: Some(pair("acme-1", "there is none yet")),
         placeholder: "local-p".into(),
-        trusted: true,
+        trusted: believed(),
         ..CertificateFacts::default()
     };
     world
+}
+
+/// Pairs from the CA.
+fn believed() -> BTreeSet<String> {
+    ["acme-1", "acme-2"].map(str::to_owned).into()
 }
 
 /// A site that is up with this pair.
@@ -36,7 +41,7 @@ fn serving(mode: &str, id: &str) -> World {
     world.local.certificate = CertificateFacts {
         current: Some(id.into()),
         placeholder: "local-p".into(),
-        trusted: mode == ACME,
+        trusted: believed(),
         ..CertificateFacts::default()
     };
     world.state.certificate = Some(id.into());
@@ -47,7 +52,7 @@ fn serving(mode: &str, id: &str) -> World {
 /// A site whose certificate by ACME is due.
 fn due() -> World {
     let mut world = serving(ACME, "acme-1");
-    world.local.certificate.next = pair("acme-2", "two thirds of its 90 days");
+    world.local.certificate.next = Some(pair("acme-2", "two thirds of its 90 days"));
     world
 }
 
@@ -127,7 +132,6 @@ fn after(world: &mut World, steps: &[crate::plan::Step]) {
     for step in steps {
         let facts = &mut world.local.certificate;
         match &step.action {
-            Action::IssueCertificate { .. } => {}
             Action::OrderCertificate(_) | Action::InstallCertificate { .. } => {
                 facts.next.as_mut().unwrap().stored = true;
             }
@@ -179,8 +183,7 @@ fn first_up() {
 fn from_the_local_ca_to_acme() {
     let mut world = serving("{ mode: self-signed }", "local-0");
     world.site.tls = tls(ACME);
-    world.local.certificate.next = pair("acme-1", "the site file asks for one from the CA");
-    world.local.certificate.trusted = true;
+    world.local.certificate.next = Some(pair("acme-1", "the site file asks for one from the CA"));
     insta::assert_snapshot!(world.plan());
 }
 
@@ -188,8 +191,7 @@ fn from_the_local_ca_to_acme() {
 fn from_acme_to_the_local_ca() {
     let mut world = serving(ACME, "acme-1");
     world.site.tls = tls("{ mode: self-signed }");
-    world.local.certificate.next = pair("local-1", "the site file asks for one from the local CA");
-    world.local.certificate.trusted = false;
+    world.local.certificate.next = Some(pair("local-1", "the site file asks for one from the local CA"));
     insta::assert_snapshot!(world.plan());
 }
 
@@ -197,7 +199,7 @@ fn from_acme_to_the_local_ca() {
 fn from_acme_to_files() {
     let mut world = serving(ACME, "acme-1");
     world.site.tls = tls(FILES);
-    world.local.certificate.next = pair("files-1", "the certificate files are new");
+    world.local.certificate.next = Some(pair("files-1", "the certificate files are new"));
     insta::assert_snapshot!(world.plan());
 }
 
@@ -205,7 +207,7 @@ fn from_acme_to_files() {
 fn a_new_alias_is_ordered() {
     let mut world = serving(ACME, "acme-1");
     world.site.aliases.push("www.example.com".parse().unwrap());
-    world.local.certificate.next = pair("acme-2", "it is not for `www.example.com`");
+    world.local.certificate.next = Some(pair("acme-2", "it is not for `www.example.com`"));
     insta::assert_snapshot!(world.plan());
 }
 
@@ -296,7 +298,7 @@ fn the_site_is_asked_by_what_it_shows_while_a_ca_is_waited_for() {
     for id in ["local-0", "acme-1"] {
         let mut world = serving(ACME, id);
         world.site.further.push(shop());
-        world.local.certificate.next = pair("acme-2", "it is not for `shop.example.com`");
+        world.local.certificate.next = Some(pair("acme-2", "it is not for `shop.example.com`"));
         let plan = world.with(up).unwrap();
         let trusts = plan.steps.iter().filter_map(|step| match &step.action {
             Action::ProbeSite { trust, .. } => Some(trust.clone()),
@@ -332,7 +334,7 @@ fn a_renewal_that_was_cut_off_goes_on() {
 fn a_first_order_that_was_cut_off_goes_on() {
     let waiting = || {
         let mut world = serving(ACME, "local-0");
-        world.local.certificate.next = pair("acme-1", "there is none yet");
+        world.local.certificate.next = Some(pair("acme-1", "there is none yet"));
         world
     };
     let whole = waiting().with(up).unwrap();
