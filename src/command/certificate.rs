@@ -12,7 +12,7 @@ use crate::name::Fqdn;
 use crate::plan::certificate::{CertificateFacts, Next, is_local};
 use crate::plan::renewal::{Attempts, Decision, Lifetime, decide};
 use crate::secret::Secret;
-use crate::site::acme::Acme;
+use crate::site::acme::{Acme, CertificateName};
 use crate::site::{IMPORTED_CERTIFICATE, Tls};
 use crate::stack::dirs;
 use crate::stack::fingerprint::text_fingerprint;
@@ -42,6 +42,12 @@ impl Stored {
     #[must_use]
     pub fn lifetime(&self) -> Lifetime {
         Lifetime { not_before: self.facts.not_before, not_after: self.facts.not_after }
+    }
+
+    /// Whole days; below zero once it has ended.
+    #[must_use]
+    pub fn days_left(&self, now: Timestamp) -> i64 {
+        self.facts.not_after.duration_since(now).as_hours().div_euclid(24)
     }
 }
 
@@ -231,7 +237,7 @@ impl Loaded {
         }
         let wanted = self.site.certificate_names();
         let has: BTreeSet<&str> = stored.facts.names.iter().map(String::as_str).collect();
-        let wants: BTreeSet<&str> = wanted.iter().map(|name| name.as_str()).collect();
+        let wants: BTreeSet<&str> = wanted.iter().map(CertificateName::as_str).collect();
         if imported {
             let lacks = |name: &&Fqdn| !stored.facts.covers(name);
             return self.site.names().find(lacks).map(|name| format!("it is not for `{name}`"));

@@ -34,9 +34,9 @@ use crate::tls::keys::new_key;
 
 /// Seconds for a question to a name's port 80, and for one run of the owner's DNS hook.
 const QUESTION: Duration = Duration::from_secs(5);
-const HOOK: Duration = Duration::from_secs(120);
+const HOOK: Duration = Duration::from_mins(2);
 /// How long the zone's servers may take to answer with a new record.
-const PROPAGATION: Duration = Duration::from_secs(300);
+const PROPAGATION: Duration = Duration::from_mins(5);
 
 /// Orders certificates for one site.
 pub struct Clerk<'a, A> {

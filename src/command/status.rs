@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
+use super::certificate::minute;
 use super::external::place;
 use super::site::{Loaded, load};
 use super::sizing::{Chosen, report};
@@ -40,6 +42,9 @@ struct Status {
     /// Host and port of a PostgreSQL server elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     external: Option<String>,
+    /// The one in use, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<Certificate>,
     /// Data volumes that the site should have.
     #[serde(skip)]
     wanted_volumes: usize,
@@ -59,6 +64,14 @@ struct Address {
 fn addresses(site: &Site) -> Vec<Address> {
     let databases = site.databases().into_iter();
     databases.map(|database| Address { url: site.url_of(&database.domain), name: database.name }).collect()
+}
+
+#[derive(Debug, Serialize)]
+struct Certificate {
+    issuer: String,
+    /// RFC 3339.
+    not_after: Timestamp,
+    days_left: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -83,10 +96,16 @@ pub async fn cmd_status<A: Adapters>(context: &Context<'_, A>, args: &StatusArgs
         return context.ui.result(&report(&loaded, chosen));
     }
     let observed = loaded.observe(&engine).await?;
-    context.ui.result(&status(&loaded, &observed))
+    let now = context.adapters.clock().now();
+    let certificate = loaded.certificate_in_use()?.map(|stored| Certificate {
+        days_left: stored.days_left(now),
+        issuer: stored.facts.issuer,
+        not_after: stored.facts.not_after,
+    });
+    context.ui.result(&status(&loaded, &observed, certificate))
 }
 
-fn status(loaded: &Loaded, observed: &Observed) -> Status {
+fn status(loaded: &Loaded, observed: &Observed, certificate: Option<Certificate>) -> Status {
     let (name, generation) = (&loaded.site.name, loaded.state.generation);
     let external = loaded.site.postgres.external.as_ref();
     let volumes = data_volumes(name, generation, external.is_some());
@@ -97,6 +116,7 @@ fn status(loaded: &Loaded, observed: &Observed) -> Status {
         phase: loaded.state.phase,
         engine: observed.engine.clone(),
         external: external.map(place),
+        certificate,
         wanted_volumes: volumes.len(),
         volumes: volumes
             .into_iter()
@@ -159,6 +179,9 @@ impl fmt::Display for Status {
         writeln!(f, "data    {data}")?;
         if let Some(place) = &self.external {
             writeln!(f, "        databases on the server at {place}, which is not ours")?;
+        }
+        if let Some(Certificate { issuer, not_after, days_left }) = &self.certificate {
+            writeln!(f, "tls     by {issuer}, until {} ({days_left} days)", minute(*not_after))?;
         }
         writeln!(f)?;
         let rows: Vec<_> = self

@@ -131,11 +131,18 @@ fn destinations(table: &str) -> Vec<UsedNetwork> {
     table.lines().skip(1).filter_map(destination).collect()
 }
 
-/// The addresses of this machine's interfaces, loopback included; none where they cannot be had.
+/// Interfaces that engines and hypervisors make for their own guests.
+const OF_GUESTS: [&str; 7] = ["docker", "br-", "veth", "podman", "cni", "virbr", "vnet"];
+
+/// The addresses at which others may know this machine, and loopback; none where they cannot be had.
+/// Addresses that hold on one link alone are left out, as are those towards containers.
 #[must_use]
 pub fn addresses() -> Vec<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    interfaces.iter().map(if_addrs::Interface::ip).collect()
+    let outward = |found: &&if_addrs::Interface| {
+        !found.is_link_local() && !OF_GUESTS.iter().any(|kind| found.name.starts_with(kind))
+    };
+    interfaces.iter().filter(outward).map(if_addrs::Interface::ip).collect()
 }
 
 /// The host's name, when it is a name with a domain.

@@ -50,10 +50,9 @@ impl CertificateFacts {
     #[must_use]
     pub fn first(&self, tls: &Tls) -> &str {
         match (tls, &self.current, &self.next) {
-            (Tls::Acme(_), None, _) => &self.placeholder,
             (Tls::Acme(_), Some(current), _) | (_, Some(current), None) => current,
+            (Tls::Acme(_), None, _) | (_, None, None) => &self.placeholder,
             (_, _, Some(next)) => &next.id,
-            (_, None, None) => &self.placeholder,
         }
     }
 
@@ -109,7 +108,8 @@ pub struct Served<'a> {
     pub nginx: String,
     /// The text of nginx.conf in place.
     pub text: &'a str,
-    pub test: ContainerSpec,
+    /// The container in which nginx.conf is tested.
+    pub helper: ContainerSpec,
 }
 
 /// The same nginx.conf with another pair: tested, put in place, and asked for.
@@ -118,7 +118,7 @@ pub(super) fn switch(plan: &mut Plan, served: &Served<'_>, text: String, next: &
     let cause = "the certificate changes";
     plan.push(candidate(text), cause);
     plan.push(
-        Action::TestNginxConf { helper: Box::new(served.test.clone()) },
+        Action::TestNginxConf { helper: Box::new(served.helper.clone()) },
         "a wrong one must not reach the proxy",
     );
     plan.push(Action::PublishNginxConf { fingerprint: fingerprint.clone() }, "it passed its test");

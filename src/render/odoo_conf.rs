@@ -248,7 +248,7 @@ mod tests {
     fn mail_server() {
         let mail = |filter: &str| {
             let keys = format!("smtp: {{ host: mail.b, user: u@b, from: o@b.c{filter} }}");
-            let site = crate::site::parse::site(&format!("name: acme\ndomain: a.b\n{keys}")).unwrap();
+            let site = crate::site::parse::site(format!("name: acme\ndomain: a.b\n{keys}")).unwrap();
             let mut conf = conf(19, Purpose::Http);
             conf.smtp.clone_from(&site.smtp);
             text(&conf).split_once("smtp_server").unwrap().1.to_owned()

@@ -70,6 +70,28 @@ impl Decoder {
         }
     }
 
+    /// The group under `key`, where the value of its first key may stand alone: `tls: acme` says no
+    /// more than `tls: { mode: acme }`.
+    pub fn section_or_value<'n, T: FromStr<Err = Invalid>>(
+        &mut self,
+        within: &Section<'n>,
+        key: &str,
+        known: &'static [&'static str],
+    ) -> (Section<'n>, Given<T>) {
+        let path = join(&within.path, key);
+        match within.get(key) {
+            Some(entry) if matches!(entry.value.value, Value::Scalar(_)) => {
+                let value = self.scalar(&entry.value, entry.key_at, &join(&path, known[0]));
+                (Section { path, entries: Some(&[]), meant: Vec::new() }, value)
+            }
+            _ => {
+                let section = self.section(within, key, known);
+                let value = self.value(&section, known[0]);
+                (section, value)
+            }
+        }
+    }
+
     fn group<'n>(
         &mut self,
         node: &'n Node,

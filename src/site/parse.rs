@@ -213,8 +213,8 @@ fn front(decoder: &mut Decoder, root: &Section, draft: &mut Draft) {
     draft.address = decoder.value(&listen, "address");
     draft.http = decoder.value(&listen, "http");
     draft.https = decoder.value(&listen, "https");
-    let tls = decoder.section(root, "tls", TLS_KEYS);
-    draft.tls_mode = decoder.value(&tls, "mode");
+    let (tls, mode) = decoder.section_or_value(root, "tls", TLS_KEYS);
+    draft.tls_mode = mode;
     draft.tls_certificate = decoder.value(&tls, "certificate");
     draft.tls_key = decoder.value(&tls, "key");
     draft.tls_profile = decoder.value(&tls, "profile");
@@ -583,6 +583,15 @@ zebra: 1
         let site = super::site(text).unwrap();
         assert_eq!((site.name.as_str(), site.database.as_str()), ("no", "019"));
         assert_eq!(site.odoo.country.unwrap().as_str(), "NO");
+    }
+
+    #[test]
+    fn the_mode_may_stand_for_the_whole_group() {
+        assert_eq!(small("tls: acme\n"), small("tls: { mode: acme }\n"));
+        assert_eq!(
+            messages("tls: acm\n"),
+            ["`tls.mode`: expected `self-signed`, `acme` or `files`, found `acm`"]
+        );
     }
 
     #[test]

@@ -97,7 +97,9 @@ impl Ca for FakeCa {
         let challenges: Vec<Challenge> =
             order.names.iter().map(|name| challenge(order.challenge, name)).collect();
         tools.solver.present(&challenges).await?;
-        challenges.iter().for_each(|challenge| self.sees(challenge));
+        for challenge in &challenges {
+            self.sees(challenge);
+        }
         tools.solver.withdraw(&challenges).await?;
         let mood = self.mood.borrow().clone();
         match mood {

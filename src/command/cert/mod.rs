@@ -5,6 +5,7 @@ mod show;
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::certificate::{Asker, minute};
@@ -15,7 +16,7 @@ use super::{Adapters, Context, run};
 use crate::acme::Ca;
 use crate::cli::{CertCommand, IssueArgs, RenewArgs};
 use crate::event::Reporter;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::plan::Plan;
 use crate::plan::renewal::{Decision, Window};
 use crate::plan::up::certificate_only;
@@ -95,51 +96,49 @@ async fn ask_for_window<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) 
 struct Outcome {
     event: &'static str,
     certificate: String,
+    names: Vec<String>,
     /// RFC 3339.
-    not_after: String,
+    not_after: Timestamp,
+    days_left: i64,
+    /// `None` when it is due already or comes from somewhere else.
     #[serde(skip_serializing_if = "Option::is_none")]
-    next_renewal: Option<String>,
+    next_renewal: Option<Timestamp>,
     #[serde(skip)]
-    words: String,
+    why: String,
 }
 
 fn outcome<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, changed: bool) -> Result<Outcome> {
     let now = context.adapters.clock().now();
-    // The plan ends with a certificate in use, or there was one that is not due.
-    let Some(stored) = loaded.certificate_in_use()? else {
-        return Err(
-            crate::failure::Failure::failed("the site has no certificate").hint("`autoodoo up` gets one")
-        );
-    };
-    let next = match &loaded.site.tls {
-        Tls::Acme(acme) => match loaded.renewal(Some(&stored), acme, Asker::Schedule, now)? {
-            Decision::Wait { until, why } => Some((until, why)),
-            Decision::Renew { .. } => None,
-        },
+    let stored = loaded
+        .certificate_in_use()?
+        .ok_or_else(|| Failure::failed("the site has no certificate").hint("`autoodoo up` gets one"))?;
+    let decision = match &loaded.site.tls {
+        Tls::Acme(acme) => Some(loaded.renewal(Some(&stored), acme, Asker::Schedule, now)?),
         _ => None,
     };
-    let left = stored.facts.not_after.duration_since(now).as_hours() / 24;
-    let names = stored.facts.names.join(", ");
-    let mut words = if changed {
-        format!("the certificate for {names} serves")
-    } else {
-        format!("the certificate for {names} is not due")
+    let (next_renewal, why) = match decision {
+        Some(Decision::Wait { until, why }) => (Some(until), why),
+        _ => (None, String::new()),
     };
-    words += &format!("; it ends on {}, in {left} days", minute(stored.facts.not_after));
-    if let Some((until, why)) = &next {
-        words += &format!("; next renewal on {}: {why}", minute(*until));
-    }
     Ok(Outcome {
         event: if changed { "renewed" } else { "not-due" },
+        days_left: stored.days_left(now),
         certificate: stored.id,
-        not_after: stored.facts.not_after.to_string(),
-        next_renewal: next.map(|(until, _)| until.to_string()),
-        words,
+        names: stored.facts.names,
+        not_after: stored.facts.not_after,
+        next_renewal,
+        why,
     })
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.words)
+        let state = if self.event == "renewed" { "serves" } else { "is not due" };
+        write!(f, "the certificate for {} {state}", self.names.join(", "))?;
+        write!(f, "; it ends on {}, in {} days", minute(self.not_after), self.days_left)?;
+        match self.next_renewal {
+            Some(at) => write!(f, "; next renewal on {}: {}", minute(at), self.why),
+            None => Ok(()),
+        }
     }
 }

@@ -104,7 +104,7 @@ async fn report<A: Adapters>(
         serial: facts.serial.clone(),
         not_before: facts.not_before.to_string(),
         not_after: facts.not_after.to_string(),
-        days_left: facts.not_after.duration_since(now).as_hours() / 24,
+        days_left: stored.days_left(now),
         sha256: facts.fingerprint.clone(),
         renewal: renewal(loaded, stored, now)?,
         served,

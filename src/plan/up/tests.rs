@@ -74,7 +74,7 @@ impl World {
             state: State::new("id1"),
             local: LocalFacts {
                 certificate: CertificateFacts {
-                    next: next("there is none yet"),
+                    next: Some(next("there is none yet")),
                     ..CertificateFacts::default()
                 },
                 ..LocalFacts::default()
@@ -537,15 +537,15 @@ fn more_users_replace_odoo_beside_the_old_one() {
     insta::assert_snapshot!(world.plan());
 }
 
-fn next(why: &str) -> Option<Next> {
-    Some(Next { id: "local-1".into(), why: why.into(), stored: false })
+fn next(why: &str) -> Next {
+    Next { id: "local-1".into(), why: why.into(), stored: false }
 }
 
 #[test]
 fn a_new_alias_is_a_certificate_and_a_reload() {
     let mut world = World::running();
     world.site.aliases.push("www.example.com".parse().unwrap());
-    world.local.certificate.next = next("it does not cover www.example.com");
+    world.local.certificate.next = Some(next("it does not cover www.example.com"));
     insta::assert_snapshot!(world.plan());
 }
 

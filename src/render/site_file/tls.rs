@@ -1,7 +1,8 @@
 //! The certificate.
 
 use super::{scalar, text};
-use crate::site::acme::{Acme, Challenge};
+use crate::site::acme::{Acme, AcmeProfile, Challenge, ExternalAccountId};
+use crate::site::value::MailAddress;
 use crate::site::{IMPORTED_CERTIFICATE, Tls, TlsProfile};
 
 pub(super) fn tls(tls: &Tls, profile: TlsProfile) -> String {
@@ -42,7 +43,7 @@ fn acme(acme: &Acme) -> String {
         "# The CA's directory: an https address, `letsencrypt` or `letsencrypt-staging`.".to_owned(),
         format!("directory: {}", scalar(acme.directory.as_str())),
         "# Where the CA writes before a certificate ends.".to_owned(),
-        key("email", acme.email.as_ref().map(|email| email.as_str()), "it@example.com"),
+        key("email", acme.email.as_ref().map(MailAddress::as_str), "it@example.com"),
         "# You agree to the CA's terms of service; without it nothing is ordered.".to_owned(),
         format!("agree_tos: {}", acme.agreed),
         "# What certifies the CA's own server, in PEM, where it is not a public one.".to_owned(),
@@ -51,11 +52,11 @@ fn acme(acme: &Acme) -> String {
     lines.extend(challenge(&acme.challenge));
     lines.extend([
         "# One of the CA's profiles, such as Let's Encrypt's `shortlived` (six days).".to_owned(),
-        key("profile", acme.profile.as_ref().map(|profile| profile.as_str()), "shortlived"),
+        key("profile", acme.profile.as_ref().map(AcmeProfile::as_str), "shortlived"),
         "# p256, p384, rsa2048, rsa3072 or rsa4096.".to_owned(),
         format!("key_type: {}", acme.key.word()),
         "# An account that the CA asks for: its kid here, its HMAC key in secrets/acme-eab-key.".to_owned(),
-        key("eab_kid", acme.external_account.as_ref().map(|kid| kid.as_str()), "kid-1"),
+        key("eab_kid", acme.external_account.as_ref().map(ExternalAccountId::as_str), "kid-1"),
         "# What the certificate is for; without it the site's own names.".to_owned(),
         list("names", acme.names.iter().map(|name| name.as_str().to_owned()), "\"*.example.com\""),
         "# DNS servers to ask in place of the machine's own.".to_owned(),
