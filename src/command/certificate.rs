@@ -11,13 +11,14 @@ use super::{Adapters, Context};
 use crate::failure::{Failure, Result};
 use crate::host::files;
 use crate::name::Fqdn;
-use crate::plan::certificate::{CertificateFacts, Next, is_local};
+use crate::plan::certificate::{CertificateFacts, Next, is_local, is_ordered};
 use crate::plan::renewal::{Attempts, Decision, Lifetime, decide};
+use crate::render::nginx_conf::names_in;
 use crate::secret::Secret;
 use crate::site::acme::{Acme, CertificateName};
 use crate::site::{IMPORTED_CERTIFICATE, Tls};
-use crate::stack::dirs;
 use crate::stack::fingerprint::text_fingerprint;
+use crate::stack::{dirs, files as paths};
 use crate::tls::inspect::{self, check_pair, inspect, leaf_due, problems};
 use crate::tls::trust::is_publicly_trusted;
 
@@ -46,6 +47,17 @@ impl Stored {
     #[must_use]
     pub fn lifetime(&self) -> Lifetime {
         Lifetime { not_before: self.facts.not_before, not_after: self.facts.not_after }
+    }
+
+    /// Why it is not one that the site file asks for by now, whatever its names and its time.
+    fn other_origin(&self, acme: &Acme) -> Option<String> {
+        if self.id.starts_with("imported-") {
+            return None;
+        }
+        if !is_ordered(&self.id) {
+            return Some(format!("the site file asks for one from {}", acme.directory.host()));
+        }
+        (!self.is_from(acme)).then(|| "the site file asks for another CA, profile or kind of key".to_owned())
     }
 
     /// It was ordered with these settings.
@@ -78,7 +90,41 @@ impl Loaded {
                 stored: false,
             });
         }
+        facts.names = self.served_names()?;
+        facts.ordered = self.certificate_names()?;
         Ok(facts)
+    }
+
+    /// The names that the certificate has to serve: `up` brings those of the site file; else nginx knows
+    /// others only by the next `up`.
+    fn served_names(&self) -> Result<Vec<Fqdn>> {
+        let live = match self.asker {
+            Asker::Up => None,
+            Asker::Issue | Asker::Schedule => {
+                files::read_text_optional(&self.dir.root().join(paths::NGINX_LIVE))?
+            }
+        };
+        let live = live.as_deref().map(names_in).filter(|names| !names.is_empty());
+        Ok(live.unwrap_or_else(|| self.site.names().cloned().collect()))
+    }
+
+    /// What a certificate by ACME is ordered for.
+    pub fn certificate_names(&self) -> Result<Vec<CertificateName>> {
+        match &self.site.tls {
+            Tls::Acme(acme) if !acme.names.is_empty() => Ok(acme.names.clone()),
+            _ => Ok(self.served_names()?.iter().map(CertificateName::from).collect()),
+        }
+    }
+
+    /// A schedule renews what serves. What the site file asks for in its place is for a person to bring.
+    fn waits_for_up(&self, asked: &str) -> Option<CertificateFacts> {
+        let waits = Some(format!("{asked}: `autoodoo up` gets it"));
+        let current = self.state.certificate.clone();
+        (self.asker == Asker::Schedule).then(|| CertificateFacts {
+            current,
+            waits,
+            ..CertificateFacts::default()
+        })
     }
 
     /// The key in use while an import was cut off between the key's file and the certificate's.
@@ -113,9 +159,13 @@ impl Loaded {
                 ..CertificateFacts::default()
             });
         };
-        let names: Vec<_> = self.site.names().cloned().collect();
+        let names = self.served_names()?;
         let due = if !is_local(&current.id) {
-            Some("the site file asks for one from the local CA".to_owned())
+            let asked = "the site file asks for one from the local CA".to_owned();
+            if let Some(facts) = self.waits_for_up(&asked) {
+                return Ok(facts);
+            }
+            Some(asked)
         } else if !self.is_from_local_ca(&current.facts)? {
             Some("the site's local CA did not sign the present one".to_owned())
         } else {
@@ -162,7 +212,12 @@ impl Loaded {
     ) -> Result<CertificateFacts> {
         let id = format!("files-{}", text_fingerprint(&format!("{chain}{}", key.expose())));
         let current = self.certificate_in_use()?.map(|stored| stored.id);
-        let names: Vec<_> = self.site.names().cloned().collect();
+        if current.as_ref().is_some_and(|current| !current.starts_with("files-"))
+            && let Some(facts) = self.waits_for_up("the site file names a certificate of your own")
+        {
+            return Ok(facts);
+        }
+        let names = self.served_names()?;
         let now = context.adapters.clock().now();
         let trusted =
             if is_publicly_trusted(chain, &names, now)? { [id.clone()].into() } else { BTreeSet::new() };
@@ -194,6 +249,11 @@ impl Loaded {
     ) -> Result<CertificateFacts> {
         let now = context.adapters.clock().now();
         let current = self.certificate_in_use()?;
+        if let Some(asked) = current.as_ref().and_then(|stored| stored.other_origin(acme))
+            && let Some(facts) = self.waits_for_up(&asked)
+        {
+            return Ok(facts);
+        }
         let mut facts = CertificateFacts {
             current: current.as_ref().map(|stored| stored.id.clone()),
             placeholder: new_id(context, "local"),
@@ -208,7 +268,9 @@ impl Loaded {
             Decision::Renew { why } => (why, None),
             Decision::Wait { until, why } => (why, Some(until)),
         };
-        let fits = |stored: &Stored| self.misfit(stored, acme).is_none() && stored.facts.not_after > now;
+        let wanted = self.certificate_names()?;
+        let fits =
+            |stored: &Stored| self.misfit(stored, acme, &wanted).is_none() && stored.facts.not_after > now;
         if let Some(stored) = self.obtained_before()?.filter(fits) {
             if self.is_believed(&stored, acme, now)? {
                 facts.trusted.insert(stored.id.clone());
@@ -235,8 +297,7 @@ impl Loaded {
         if stored.is_from(acme) {
             return Ok(acme.is_publicly_trusted());
         }
-        let names: Vec<_> = self.site.names().cloned().collect();
-        is_publicly_trusted(&stored.chain, &names, now)
+        is_publicly_trusted(&stored.chain, &self.served_names()?, now)
     }
 
     /// A pair that an earlier run obtained and did not come to use.
@@ -256,7 +317,8 @@ impl Loaded {
         // Without a certificate nothing is left of its time.
         let lifetime = current.map_or(Lifetime { not_before: now, not_after: now }, Stored::lifetime);
         let seed = current.map_or("", |stored| stored.facts.fingerprint.as_str());
-        let (memory, key) = (self.dir.renewal(), order_key(acme, &self.site.certificate_names()));
+        let wanted = self.certificate_names()?;
+        let (memory, key) = (self.dir.renewal(), order_key(acme, &wanted));
         let mut attempts = memory.attempts(&key, seed);
         if asker != Asker::Schedule {
             // A person has changed something since the last attempt, or would like to see it fail.
@@ -265,7 +327,7 @@ impl Loaded {
         let changed = match (asker, current) {
             (_, None) => Some("there is none yet".to_owned()),
             (Asker::Issue, Some(_)) => Some("it was asked for".to_owned()),
-            (_, Some(stored)) => self.misfit(stored, acme),
+            (_, Some(stored)) => self.misfit(stored, acme, &wanted),
         };
         let decision = decide(lifetime, changed, &attempts, seed, now);
         let brake = memory.brake(&key, lifetime, now).filter(|_| asker == Asker::Schedule);
@@ -277,20 +339,15 @@ impl Loaded {
         })
     }
 
-    /// Why the certificate is not what the site file asks for.
-    fn misfit(&self, stored: &Stored, acme: &Acme) -> Option<String> {
-        let imported = stored.id.starts_with("imported-");
-        if !imported && !stored.id.starts_with("acme-") {
-            return Some(format!("the site file asks for one from {}", acme.directory.host()));
+    /// Why the certificate is not what is wanted.
+    fn misfit(&self, stored: &Stored, acme: &Acme, wanted: &[CertificateName]) -> Option<String> {
+        if let Some(asked) = stored.other_origin(acme) {
+            return Some(asked);
         }
-        if !imported && !stored.is_from(acme) {
-            return Some("the site file asks for another CA, profile or kind of key".to_owned());
-        }
-        let wanted = self.site.certificate_names();
         // What was ordered: a CA may add a name of its own.
         let has: BTreeSet<&str> = stored.ordered.iter().map(String::as_str).collect();
         let wants: BTreeSet<&str> = wanted.iter().map(CertificateName::as_str).collect();
-        if imported {
+        if stored.id.starts_with("imported-") {
             let lacks = |name: &&Fqdn| !stored.facts.covers(name);
             return self.site.names().find(lacks).map(|name| format!("it is not for `{name}`"));
         }

@@ -95,7 +95,7 @@ impl<A: Adapters> Clerk<'_, A> {
         let key = order.acme.key;
         let tools = Tools { vault: &files, solver: &solver, new_key: &|| new_key(key), reporter };
         let issued = ca.obtain(&self.wanted(order, endpoint)?, tools).await?;
-        if let Err(failure) = self.check(&issued) {
+        if let Err(failure) = self.check(order, &issued) {
             // It would come again with the same order, unless this machine's clock is behind and is
             // put right.
             if !self.begins_later(&issued) {
@@ -139,10 +139,9 @@ impl<A: Adapters> Clerk<'_, A> {
     }
 
     /// A pair that could not serve is not let in.
-    fn check(&self, issued: &acme::Issued) -> Result<()> {
+    fn check(&self, order: &CertificateOrder, issued: &acme::Issued) -> Result<()> {
         check_pair(&issued.chain_pem, &issued.key_pem)?;
-        let names: Vec<Fqdn> = self.site.names().cloned().collect();
-        let faults = problems(&inspect(&issued.chain_pem)?, &names, self.adapters.clock().now());
+        let faults = problems(&inspect(&issued.chain_pem)?, &order.serves, self.adapters.clock().now());
         if faults.is_empty() {
             return Ok(());
         }

@@ -30,6 +30,10 @@ pub struct CertificateFacts {
     pub next: Option<Next>,
     /// The local CA's, for a site that waits for its first certificate by ACME.
     pub placeholder: String,
+    /// The names that it is to serve: those of the site file, or those that nginx answers to now.
+    pub names: Vec<Fqdn>,
+    /// What the next one is ordered for.
+    pub ordered: Vec<CertificateName>,
     /// Why a needed one cannot be ordered yet.
     pub waits: Option<String>,
     /// Those among them that browsers believe without being told to.
@@ -78,6 +82,8 @@ pub struct CertificateOrder {
     pub id: String,
     pub acme: Acme,
     pub names: Vec<CertificateName>,
+    /// The site's names, all of which it must cover.
+    pub serves: Vec<Fqdn>,
     /// The one that it renews.
     pub replaces: Option<String>,
     /// Where the CA's questions should arrive.
@@ -89,14 +95,15 @@ pub(super) fn obtain(site: &Site, facts: &CertificateFacts) -> Option<(Action, S
     let next = facts.next.as_ref().filter(|next| !next.stored)?;
     let id = next.id.clone();
     let action = match &site.tls {
-        Tls::SelfSigned => Action::IssueCertificate { id, names: site.names().cloned().collect() },
+        Tls::SelfSigned => Action::IssueCertificate { id, names: facts.names.clone() },
         Tls::Files { certificate, key } => {
             Action::InstallCertificate { id, certificate: certificate.clone(), key: key.clone() }
         }
         Tls::Acme(acme) => Action::OrderCertificate(Box::new(CertificateOrder {
             id,
             acme: Acme::clone(acme),
-            names: site.certificate_names(),
+            names: facts.ordered.clone(),
+            serves: facts.names.clone(),
             replaces: facts.current.clone().filter(|current| !is_local(current)),
             http: SocketAddr::new(reachable(site.listen.address), site.listen.http.get()),
         })),
@@ -105,10 +112,14 @@ pub(super) fn obtain(site: &Site, facts: &CertificateFacts) -> Option<(Action, S
 }
 
 /// Where nginx is, and what it has.
+#[derive(Clone, Copy)]
 pub struct Served<'a> {
-    pub site: &'a Site,
+    /// Where the site is published.
+    pub address: SocketAddr,
+    /// The names that nginx answers to.
+    pub names: &'a [Fqdn],
     /// The running container.
-    pub nginx: String,
+    pub nginx: &'a str,
     /// The text of nginx.conf in place.
     pub text: &'a str,
 }
@@ -118,30 +129,30 @@ pub(super) fn switch(plan: &mut Plan, served: &Served<'_>, text: String, next: &
     let fingerprint = text_fingerprint(&text);
     let cause = "the certificate changes";
     plan.push(candidate(text), cause);
-    let test = Action::TestInNginx { container: served.nginx.clone() };
-    plan.push(test, "a wrong one must not reach the proxy");
+    let try_out = Action::TestInNginx { container: served.nginx.to_owned() };
+    plan.push(try_out, "a wrong one must not reach the proxy");
     plan.push(Action::PublishNginxConf { fingerprint: fingerprint.clone() }, "it passed its test");
-    let reload = Action::ReloadNginx { container: served.nginx.clone(), fingerprint };
+    let reload = Action::ReloadNginx { container: served.nginx.to_owned(), fingerprint };
     plan.push_guarded(reload, cause, back_to(served));
-    verify(plan, served.site, &next.id, back_to(served));
+    verify(plan, served.address, served.names, &next.id, back_to(served));
     plan.push(Action::UseCertificate { id: next.id.clone() }, "it is the one that is served");
 }
 
 /// The replacement of the certificate alone: nothing else of the site moves, whatever its file says
 /// by now.
 #[must_use = "a plan does nothing until it is applied"]
-pub fn replace(served: &Served<'_>, facts: &CertificateFacts) -> Plan {
+pub fn replace(site: &Site, served: &Served<'_>, facts: &CertificateFacts) -> Plan {
     let mut plan = Plan::default();
     let Some(next) = &facts.next else { return plan };
-    if let Some((action, cause)) = obtain(served.site, facts) {
+    if let Some((action, cause)) = obtain(site, facts) {
         plan.push(action, cause);
     }
     if certificate_in(served.text) == Some(&next.id) {
         // An earlier run was cut off after it had put it in place.
         let fingerprint = text_fingerprint(served.text);
-        let reload = Action::ReloadNginx { container: served.nginx.clone(), fingerprint };
-        plan.push(reload, "the certificate changed");
-        verify(&mut plan, served.site, &next.id, back_to_current(served, facts));
+        let reload = Action::ReloadNginx { container: served.nginx.to_owned(), fingerprint };
+        plan.push_guarded(reload, "the certificate changed", back_to_current(served, facts));
+        verify(&mut plan, served.address, served.names, &next.id, back_to_current(served, facts));
         plan.push(Action::UseCertificate { id: next.id.clone() }, "it is the one that is served");
     } else {
         switch(&mut plan, served, with_certificate(served.text, &next.id), next);
@@ -158,10 +169,10 @@ pub(super) fn sweep(plan: &mut Plan, facts: &CertificateFacts, first: Option<&st
     plan.push(Action::SweepCertificates { keep }, "older ones serve no longer");
 }
 
-pub(super) fn verify(plan: &mut Plan, site: &Site, id: &str, undo: Vec<Action>) {
+pub(super) fn verify(plan: &mut Plan, address: SocketAddr, names: &[Fqdn], id: &str, undo: Vec<Action>) {
     let action = Action::VerifyCertificate {
-        address: SocketAddr::new(reachable(site.listen.address), site.listen.https.get()),
-        names: site.names().cloned().collect::<Vec<Fqdn>>(),
+        address,
+        names: names.to_vec(),
         certificate: id.to_owned(),
         seconds: SHOWN,
     };
@@ -172,7 +183,7 @@ pub(super) fn verify(plan: &mut Plan, site: &Site, id: &str, undo: Vec<Action>) 
 pub(super) fn back_to_current(served: &Served<'_>, facts: &CertificateFacts) -> Vec<Action> {
     let Some(current) = &facts.current else { return Vec::new() };
     let text = with_certificate(served.text, current);
-    back_to(&Served { text: &text, nginx: served.nginx.clone(), helper: served.helper.clone(), ..*served })
+    back_to(&Served { text: &text, ..*served })
 }
 
 /// What brings the present nginx.conf back.
@@ -181,12 +192,18 @@ pub(super) fn back_to(served: &Served<'_>) -> Vec<Action> {
     vec![
         candidate(served.text.to_owned()),
         Action::PublishNginxConf { fingerprint: fingerprint.clone() },
-        Action::ReloadNginx { container: served.nginx.clone(), fingerprint },
+        Action::ReloadNginx { container: served.nginx.to_owned(), fingerprint },
     ]
 }
 
 fn candidate(text: String) -> Action {
     Action::WriteFile { path: PathBuf::from(files::NGINX_CANDIDATE), content: Hidden(text) }
+}
+
+/// Where the site file publishes the site for https.
+#[must_use]
+pub fn https_address(site: &Site) -> SocketAddr {
+    SocketAddr::new(reachable(site.listen.address), site.listen.https.get())
 }
 
 /// The address to ask when the site is published on `listen`.

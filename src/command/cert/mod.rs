@@ -83,7 +83,7 @@ async fn ask_for_window<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) 
     let Some(stored) = loaded.certificate_in_use()?.filter(|stored| is_ordered(&stored.id)) else {
         return Ok(());
     };
-    let key = order_key(acme, &loaded.site.certificate_names());
+    let key = order_key(acme, &loaded.certificate_names()?);
     if !memory.attempts(&key, &stored.facts.fingerprint).window_is_stale(now) {
         return Ok(());
     }

@@ -14,13 +14,13 @@ mod interruption;
 mod own_server;
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 pub use certificate::certificate_only;
 use choose::choose;
 
-use super::certificate::{CertificateFacts, reachable};
+use super::certificate::{CertificateFacts, https_address};
 use super::guard;
 use super::matching::drift;
 use super::{Action, Hidden, OdooConfFile, Plan, Trust};
@@ -82,16 +82,12 @@ const UNPROVEN: &str = "the last operation did not end well, so it has not prove
 
 /// Makes the plan, or refuses because something stands in the way.
 pub fn up(situation: &Situation<'_>) -> Result<Plan> {
-    guards(situation)?;
-    let planner = Planner::new(situation)?;
-    planner.plan()
-}
-
-fn guards(situation: &Situation<'_>) -> Result<()> {
     let site = situation.inputs.site;
     guard::nothing_foreign(site, situation.inputs.owner, situation.observed)?;
     guard::same_data(site, situation.state)?;
-    guard::data_as_remembered(site, situation.inputs.owner, situation.state, situation.observed)
+    guard::data_as_remembered(site, situation.inputs.owner, situation.state, situation.observed)?;
+    let planner = Planner::new(situation)?;
+    planner.plan()
 }
 
 /// The stack that `up` aims at: the slots in use, the network as it is.
@@ -417,7 +413,7 @@ impl<'a> Planner<'a> {
         match fate {
             Fate::Keep => {
                 self.kept_nginx(spec.name.clone(), fingerprint);
-                self.shown_certificate(Some(spec.name));
+                self.shown_certificate(Some(&spec.name));
             }
             Fate::Start(_) | Fate::Make(_) => {
                 self.realise(&spec, &fate, stack::NGINX_GRACE);
@@ -536,7 +532,7 @@ impl<'a> Planner<'a> {
 /// login page.
 #[must_use]
 pub fn probes(site: &Site, certificate: &str) -> Vec<Action> {
-    let address = SocketAddr::new(reachable(site.listen.address), site.listen.https.get());
+    let address = https_address(site);
     // While a CA is waited for, what serves may be for other names, or have ended.
     let trust = match site.tls {
         Tls::SelfSigned => Trust::LocalCa,

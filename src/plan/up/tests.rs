@@ -11,6 +11,7 @@ use crate::render::odoo_conf::OdooSecrets;
 use crate::render::pg_hba::PG_HBA;
 use crate::secret::Secret;
 use crate::site::Site;
+use crate::site::acme::CertificateName;
 use crate::site::parse;
 use crate::stack::sizing::{Capacity, Demand, Sizing, size};
 use crate::stack::spec::{Attachment, LABEL_ROLE, MountSource, Owner};
@@ -175,12 +176,15 @@ impl World {
             smtp_password: None,
             certificates: &self.certificates,
         };
+        let mut local = self.local.clone();
+        local.certificate.names = self.site.names().cloned().collect();
+        local.certificate.ordered = local.certificate.names.iter().map(CertificateName::from).collect();
         f(&Situation {
             inputs: Inputs { site: &self.site, owner: &self.owner, sizing: &self.sizing, secrets: &secrets },
             observed: &self.observed,
             state: &self.state,
             pins: &self.pins,
-            local: &self.local,
+            local: &local,
             root: Path::new(ROOT),
             routed: &[],
             port_holders: &self.ports,
