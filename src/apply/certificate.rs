@@ -44,6 +44,9 @@ pub trait Orders {
         reporter: &'a dyn Reporter,
     ) -> LocalBoxFuture<'a, Result<Issued>>;
 
+    /// Remembers that this order came to its end.
+    fn remember(&self, order: &CertificateOrder) -> Result<()>;
+
     /// What was ordered is stored: the CA need not be asked for it again. Doing it twice is no
     /// failure.
     fn settle(&self) -> Result<()>;
@@ -90,6 +93,7 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         files::ensure_dir(&directory, 0o700)?;
         files::write_atomic(&directory.join(NAMES), names.join("\n").as_bytes(), 0o600)?;
         self.store_certificate(&order.id, &issued.chain_pem, &issued.key_pem)?;
+        self.orders.remember(order)?;
         self.orders.settle()
     }
 

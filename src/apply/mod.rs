@@ -184,6 +184,7 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
                 self.await_odoo(container, *address, host, *seconds).await
             }
             A::TestNginxConf { helper } => self.test_nginx_conf(helper).await,
+            A::TestInNginx { container } => self.test_in_nginx(container).await,
             A::PublishNginxConf { .. } => self.publish_nginx_conf(),
             A::ReloadNginx { container, fingerprint } => self.reload_nginx(container, fingerprint).await,
             A::AwaitNginx { container, address, host, fingerprint, seconds } => {

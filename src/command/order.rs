@@ -27,7 +27,7 @@ use crate::plan::renewal_memory::RenewalMemory;
 use crate::plan::{Action, Plan};
 use crate::secret::Secret;
 use crate::site::acme::{Acme, CertificateName};
-use crate::site::{self, Site, Tls};
+use crate::site::{self, Site};
 use crate::stack::dirs;
 use crate::stack::fingerprint::text_fingerprint;
 use crate::tls::inspect::{check_pair, inspect, problems};
@@ -69,11 +69,12 @@ impl<A: Adapters> Orders for Clerk<'_, A> {
         })
     }
 
+    fn remember(&self, order: &CertificateOrder) -> Result<()> {
+        let key = order_key(&order.acme, &order.names);
+        self.dir.save_renewal(&RenewalMemory::after_success(&key, self.adapters.clock().now()))
+    }
+
     fn settle(&self) -> Result<()> {
-        if let Tls::Acme(acme) = &self.site.tls {
-            let key = order_key(acme, &self.site.certificate_names());
-            self.dir.save_renewal(&RenewalMemory::after_success(&key, self.adapters.clock().now()))?;
-        }
         // What a killed run left there; the CA looks for nothing any more.
         files::remove_files(&self.dir.root().join(dirs::CHALLENGE))?;
         Files { dir: self.dir }.forget_order()

@@ -16,7 +16,6 @@ use crate::site::acme::{Acme, CertificateName};
 use crate::site::{Site, Tls};
 use crate::stack::files;
 use crate::stack::fingerprint::text_fingerprint;
-use crate::stack::spec::ContainerSpec;
 
 /// Seconds within which a reloaded nginx shows its certificate.
 const SHOWN: u32 = 10;
@@ -112,8 +111,6 @@ pub struct Served<'a> {
     pub nginx: String,
     /// The text of nginx.conf in place.
     pub text: &'a str,
-    /// The container in which nginx.conf is tested.
-    pub helper: ContainerSpec,
 }
 
 /// The same nginx.conf with another pair: tested, put in place, and asked for.
@@ -121,10 +118,8 @@ pub(super) fn switch(plan: &mut Plan, served: &Served<'_>, text: String, next: &
     let fingerprint = text_fingerprint(&text);
     let cause = "the certificate changes";
     plan.push(candidate(text), cause);
-    plan.push(
-        Action::TestNginxConf { helper: Box::new(served.helper.clone()) },
-        "a wrong one must not reach the proxy",
-    );
+    let test = Action::TestInNginx { container: served.nginx.clone() };
+    plan.push(test, "a wrong one must not reach the proxy");
     plan.push(Action::PublishNginxConf { fingerprint: fingerprint.clone() }, "it passed its test");
     let reload = Action::ReloadNginx { container: served.nginx.clone(), fingerprint };
     plan.push_guarded(reload, cause, back_to(served));

@@ -386,8 +386,8 @@ fn play(
         ["cat", "/proc/1/comm"] if container.contains("nginx") => "nginx\n".to_owned(),
         ["cat", "/proc/1/comm"] => "odoo\n".to_owned(),
         ["cat", "/proc/1/task/1/children"] => children(container),
-        ["cat", processes @ ..] if container.contains("nginx") => {
-            "nginx: worker process\0".repeat(processes.len())
+        ["sh", "-c", script] if script.contains("/cmdline") => {
+            children(container).split(' ').map(|id| format!("{id} nginx: worker process\n")).collect()
         }
         ["sh", "-c", script, "sh", "/tunnel"] if script.contains("chown postgres") => {
             give_tunnel_files(root);

@@ -72,8 +72,7 @@ impl Planner<'_> {
     }
 
     fn served<'s>(&'s self, nginx: String, text: &'s str) -> Served<'s> {
-        let helper = self.with_pinned_image(&self.stack.nginx_test);
-        Served { site: self.situation.inputs.site, nginx, text, helper }
+        Served { site: self.situation.inputs.site, nginx, text }
     }
 
     /// Last of all, since the CA may take its time or refuse: the site serves already.
