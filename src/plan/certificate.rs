@@ -118,8 +118,8 @@ pub(super) fn switch(plan: &mut Plan, served: &Served<'_>, text: String, next: &
     let fingerprint = text_fingerprint(&text);
     let cause = "the certificate changes";
     plan.push(candidate(text), cause);
-    let test = Action::TestInNginx { container: served.nginx.clone() };
-    plan.push(test, "a wrong one must not reach the proxy");
+    let trial = Action::TestInNginx { container: served.nginx.clone() };
+    plan.push(trial, "a wrong one must not reach the proxy");
     plan.push(Action::PublishNginxConf { fingerprint: fingerprint.clone() }, "it passed its test");
     let reload = Action::ReloadNginx { container: served.nginx.clone(), fingerprint };
     plan.push_guarded(reload, cause, back_to(served));
@@ -172,7 +172,7 @@ pub(super) fn verify(plan: &mut Plan, site: &Site, id: &str, undo: Vec<Action>) 
 pub(super) fn back_to_current(served: &Served<'_>, facts: &CertificateFacts) -> Vec<Action> {
     let Some(current) = &facts.current else { return Vec::new() };
     let text = with_certificate(served.text, current);
-    back_to(&Served { text: &text, nginx: served.nginx.clone(), helper: served.helper.clone(), ..*served })
+    back_to(&Served { text: &text, nginx: served.nginx.clone(), ..*served })
 }
 
 /// What brings the present nginx.conf back.
