@@ -97,14 +97,8 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         self.orders.settle()
     }
 
-    /// Each pair has a directory of its own, so that certificate and key always belong together.
     fn store_certificate(&mut self, id: &str, chain: &str, key: &Secret) -> Result<()> {
-        let directory = self.certificate_directory(id);
-        files::ensure_dir(&directory, 0o700)?;
-        let stapling = if inspect(chain)?.ocsp_responder.is_some() { "ssl_stapling on;\n" } else { "" };
-        files::write_atomic(&directory.join(KEY), key.expose().as_bytes(), 0o600)?;
-        files::write_atomic(&directory.join(STAPLING), stapling.as_bytes(), 0o600)?;
-        files::write_atomic(&directory.join(CHAIN), chain.as_bytes(), 0o600)?;
+        store_pair(&self.certificate_directory(id), chain, key)?;
         self.state.stored_certificate = Some(id.to_owned());
         self.dir.save_state(&self.state)
     }
@@ -164,6 +158,16 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             !is_ours(name) || keep.iter().any(|kept| kept == name)
         })
     }
+}
+
+/// Each pair has a directory of its own, so that certificate and key always belong together. The chain
+/// comes last: without it the pair counts as not there.
+pub fn store_pair(directory: &Path, chain: &str, key: &Secret) -> Result<()> {
+    files::ensure_dir(directory, 0o700)?;
+    let stapling = if inspect(chain)?.ocsp_responder.is_some() { "ssl_stapling on;\n" } else { "" };
+    files::write_atomic(&directory.join(KEY), key.expose().as_bytes(), 0o600)?;
+    files::write_atomic(&directory.join(STAPLING), stapling.as_bytes(), 0o600)?;
+    files::write_atomic(&directory.join(CHAIN), chain.as_bytes(), 0o600)
 }
 
 /// People trust this CA: it is never replaced by accident.

@@ -249,7 +249,9 @@ impl Loaded {
     ) -> Result<CertificateFacts> {
         let now = context.adapters.clock().now();
         let current = self.certificate_in_use()?;
-        if let Some(asked) = current.as_ref().and_then(|stored| stored.other_origin(acme))
+        // The first order of this site is anybody's to repeat.
+        let foreign = current.as_ref().filter(|stored| !is_local(&stored.id));
+        if let Some(asked) = foreign.and_then(|stored| stored.other_origin(acme))
             && let Some(facts) = self.waits_for_up(&asked)
         {
             return Ok(facts);

@@ -455,6 +455,8 @@ fn an_imported_certificate_serves_until_the_ca_is_asked_for_the_next() {
     let (chain, key) = imported_pair(&world, &["odoo.example.com"]);
     good(world.run(&format!("cert import {} {}", chain.display(), key.display())));
     assert!(world.live().starts_with("imported-") && world.live() == world.in_use());
+    let files = names_in(&world.file("secrets/tls").join(world.live()));
+    assert_eq!(files, ["fullchain.pem", "privkey.pem", "stapling.conf"]);
     assert_eq!(world.orders(), 1);
     good(world.run("cert renew"));
     good(world.run("up"));
@@ -590,7 +592,7 @@ fn killed_between_storing_and_forgetting() {
     let before = world.live();
     world.wishes(1, 2);
     good(world.run("cert renew"));
-    world.pass_days(3);
+    world.pass_days(6);
     // The order as the vault has it at the end of the CA's work.
     world.ca.dies_at.set(5);
     assert!(world.dies("cert renew"));
@@ -662,7 +664,7 @@ fn what_a_certificate_is_made_of_leads_to_another() {
         assert!(world.serves_from_the_ca(), "{to}");
         assert_eq!(world.run("up --dry-run").data, "nothing to do\n", "{to}");
         world.edit(to, from);
-        good(world.run("cert renew"));
+        good(world.run("up"));
         assert_eq!(world.orders(), 3, "and back: {to}");
     }
     let order = {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::put_in_use;
+use crate::apply::certificate::store_pair;
 use crate::cli::ImportArgs;
 use crate::command::certificate::previous as kept;
 use crate::command::site::{Loaded, load_locked};
@@ -88,10 +89,7 @@ impl Place {
                 let text = format!("{}{}", imported.chain_pem, imported.key_pem.expose());
                 let id = format!("imported-{}", text_fingerprint(&text));
                 let directory = loaded.dir.root().join(dirs::TLS).join(&id);
-                files::ensure_dir(&directory, 0o700)?;
-                let key = imported.key_pem.expose().as_bytes();
-                files::write_atomic(&directory.join("privkey.pem"), key, 0o600)?;
-                files::write_atomic(&directory.join("fullchain.pem"), imported.chain_pem.as_bytes(), 0o600)?;
+                store_pair(&directory, &imported.chain_pem, &imported.key_pem)?;
                 loaded.state.stored_certificate = Some(id);
                 loaded.dir.save_state(&loaded.state)
             }
