@@ -3,6 +3,7 @@
 //! Whatever its origin, a pair is stored beside the present one, tested by nginx, put in place by a
 //! reload and then asked for at every published address. One that is not served is taken back.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -31,8 +32,8 @@ pub struct CertificateFacts {
     pub placeholder: String,
     /// Why a needed one cannot be ordered yet.
     pub waits: Option<String>,
-    /// Browsers believe the one that will serve without being told to.
-    pub trusted: bool,
+    /// Those among them that browsers believe without being told to.
+    pub trusted: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,20 +46,17 @@ pub struct Next {
 }
 
 impl CertificateFacts {
-    /// The pair with which the site serves until the plan comes to ordering one.
+    /// The pair with which the site serves until the plan comes to ordering one. `live` is the one
+    /// that nginx.conf names: an ordered one that an earlier run has put in place stays there.
     #[must_use]
-    pub fn first(&self, tls: &Tls) -> &str {
-        match (tls, &self.current, &self.next) {
-            (Tls::Acme(_), Some(current), _) | (_, Some(current), None) => current,
-            (Tls::Acme(_), None, _) | (_, None, None) => &self.placeholder,
-            (_, _, Some(next)) => &next.id,
+    pub fn first(&self, tls: &Tls, live: Option<&str>) -> &str {
+        let ordered = matches!(tls, Tls::Acme(_));
+        match (&self.current, &self.next) {
+            (current, Some(next)) if next.stored && (current.is_none() || live == Some(&next.id)) => &next.id,
+            (_, Some(next)) if !ordered => &next.id,
+            (Some(current), _) => current,
+            (None, _) => &self.placeholder,
         }
-    }
-
-    /// Browsers believe [`Self::first`]: one that the CA certified, and no placeholder.
-    #[must_use]
-    pub fn first_is_trusted(&self, tls: &Tls) -> bool {
-        self.trusted && (!matches!(tls, Tls::Acme(_)) || !is_local(self.first(tls)))
     }
 }
 
@@ -66,6 +64,12 @@ impl CertificateFacts {
 #[must_use]
 pub fn is_local(id: &str) -> bool {
     id.starts_with("local-")
+}
+
+/// One that a CA certified by ACME.
+#[must_use]
+pub fn is_ordered(id: &str) -> bool {
+    id.starts_with("acme-")
 }
 
 /// What is ordered from a CA.
@@ -114,10 +118,11 @@ pub(super) fn switch(plan: &mut Plan, served: &Served<'_>, text: String, next: &
     let fingerprint = text_fingerprint(&text);
     let cause = "the certificate changes";
     plan.push(candidate(text), cause);
-    let test = Action::TestInNginx { container: served.nginx.clone() };
-    plan.push(test, "a wrong one must not reach the proxy");
+    let tested = Action::TestInNginx { container: served.nginx.clone() };
+    plan.push(tested, "a wrong one must not reach the proxy");
     plan.push(Action::PublishNginxConf { fingerprint: fingerprint.clone() }, "it passed its test");
-    plan.push(Action::ReloadNginx { container: served.nginx.clone(), fingerprint }, cause);
+    let reload = Action::ReloadNginx { container: served.nginx.clone(), fingerprint };
+    plan.push_guarded(reload, cause, back_to(served));
     verify(plan, served.site, &next.id, back_to(served));
     plan.push(Action::UseCertificate { id: next.id.clone() }, "it is the one that is served");
 }
@@ -136,19 +141,20 @@ pub fn replace(served: &Served<'_>, facts: &CertificateFacts) -> Plan {
         let fingerprint = text_fingerprint(served.text);
         let reload = Action::ReloadNginx { container: served.nginx.clone(), fingerprint };
         plan.push(reload, "the certificate changed");
-        verify(&mut plan, served.site, &next.id, Vec::new());
+        verify(&mut plan, served.site, &next.id, back_to_current(served, facts));
         plan.push(Action::UseCertificate { id: next.id.clone() }, "it is the one that is served");
     } else {
         switch(&mut plan, served, with_certificate(served.text, &next.id), next);
     }
-    sweep(&mut plan, facts);
+    sweep(&mut plan, facts, None);
     plan
 }
 
-/// The one that was in use stays, for a look back.
-pub(super) fn sweep(plan: &mut Plan, facts: &CertificateFacts) {
-    let next = facts.next.iter().map(|next| next.id.clone());
-    let keep = facts.current.iter().cloned().chain(next).collect();
+/// The one that was in use stays, for a look back. `first` served before the next one.
+pub(super) fn sweep(plan: &mut Plan, facts: &CertificateFacts, first: Option<&str>) {
+    let next = facts.next.as_ref().map(|next| next.id.as_str());
+    let kept: BTreeSet<&str> = facts.current.as_deref().into_iter().chain(next).chain(first).collect();
+    let keep = kept.into_iter().map(str::to_owned).collect();
     plan.push(Action::SweepCertificates { keep }, "older ones serve no longer");
 }
 
@@ -160,6 +166,13 @@ pub(super) fn verify(plan: &mut Plan, site: &Site, id: &str, undo: Vec<Action>) 
         seconds: SHOWN,
     };
     plan.push_guarded(action, "success is what a browser is shown", undo);
+}
+
+/// What brings back the pair that was in use, where nginx.conf names its successor already.
+pub(super) fn back_to_current(served: &Served<'_>, facts: &CertificateFacts) -> Vec<Action> {
+    let Some(current) = &facts.current else { return Vec::new() };
+    let text = with_certificate(served.text, current);
+    back_to(&Served { text: &text, nginx: served.nginx.clone(), ..*served })
 }
 
 /// What brings the present nginx.conf back.

@@ -7,6 +7,7 @@ pub mod guard;
 pub mod matching;
 pub mod preflight;
 pub mod renewal;
+pub mod renewal_memory;
 pub mod server;
 pub mod up;
 

@@ -2,7 +2,7 @@
 
 use super::{Planner, Situation, choose, guards};
 use crate::failure::{Failure, Result};
-use crate::plan::certificate::{self, Next, Served, back_to, obtain, switch};
+use crate::plan::certificate::{self, Next, Served, back_to, back_to_current, obtain, switch};
 use crate::plan::{Action, Plan};
 use crate::render::nginx_conf::nginx_conf;
 use crate::site::Tls;
@@ -38,7 +38,7 @@ impl Planner<'_> {
             if let Some((action, cause)) = obtain(self.site(), facts) {
                 self.plan.push(action, cause);
             }
-        } else if facts.current.is_none() {
+        } else if self.first_certificate() == facts.placeholder {
             let id = facts.placeholder.clone();
             let issue = Action::IssueCertificate { id, names: self.site().names().cloned().collect() };
             self.plan.push(issue, "it serves until the CA has certified the names");
@@ -48,12 +48,14 @@ impl Planner<'_> {
     /// Asks for a pair that nginx did not serve before. `reloaded` is the nginx that served another
     /// until now, and can go back to it.
     pub(super) fn shown_certificate(&mut self, reloaded: Option<String>) {
-        let id = self.stack.nginx_conf.certificate.clone();
+        let id = self.first_certificate().to_owned();
         if self.situation.state.certificate.as_deref() == Some(&id) {
             return;
         }
-        let text = self.situation.local.nginx_live.as_deref().filter(|text| *text != self.nginx_text);
-        let undo = match (reloaded, text) {
+        let undo = match (reloaded, self.situation.local.nginx_live.as_deref()) {
+            (Some(nginx), Some(text)) if *text == self.nginx_text => {
+                back_to_current(&self.served(nginx, text), &self.situation.local.certificate)
+            }
             (Some(nginx), Some(text)) => {
                 let mut undo = back_to(&self.served(nginx, text));
                 undo.extend(self.without_new_odoos());
@@ -65,6 +67,10 @@ impl Planner<'_> {
         self.plan.push(Action::UseCertificate { id }, "it is the one that is served");
     }
 
+    fn first_certificate(&self) -> &str {
+        &self.stack.nginx_conf.certificate
+    }
+
     fn served<'s>(&'s self, nginx: String, text: &'s str) -> Served<'s> {
         Served { site: self.situation.inputs.site, nginx, text }
     }
@@ -73,7 +79,9 @@ impl Planner<'_> {
     pub(super) fn ordered_certificate(&mut self) -> Result<()> {
         let facts = &self.situation.local.certificate;
         self.plan.remarks.extend(facts.waits.clone());
-        if let (Tls::Acme(_), Some(next)) = (&self.site().tls, &facts.next) {
+        let first = self.first_certificate().to_owned();
+        let next = facts.next.as_ref().filter(|next| next.id != first);
+        if let (Tls::Acme(_), Some(next)) = (&self.site().tls, next) {
             if let Some((action, cause)) = obtain(self.site(), facts) {
                 self.plan.push(action, cause);
             }
@@ -84,7 +92,7 @@ impl Planner<'_> {
             self.plan = plan;
         }
         if !self.plan.is_empty() {
-            certificate::sweep(&mut self.plan, facts);
+            certificate::sweep(&mut self.plan, facts, Some(&first));
         }
         Ok(())
     }
@@ -93,7 +101,7 @@ impl Planner<'_> {
     fn text_with(&self, next: &Next) -> Result<String> {
         let mut choice = choose(self.situation)?;
         choice.certificate.clone_from(&next.id);
-        choice.certificate_trusted = self.situation.local.certificate.trusted;
+        choice.certificate_trusted = self.situation.local.certificate.trusted.contains(&next.id);
         Ok(nginx_conf(&stack::stack(&self.situation.inputs, &choice).nginx_conf))
     }
 }

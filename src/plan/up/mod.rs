@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 pub use certificate::certificate_only;
 use choose::choose;
 
-use super::certificate::{CertificateFacts, is_local, reachable};
+use super::certificate::{CertificateFacts, reachable};
 use super::guard;
 use super::matching::drift;
 use super::{Action, Hidden, OdooConfFile, Plan, Trust};
@@ -29,7 +29,7 @@ use crate::name::{Fqdn, ImageRef, Port};
 use crate::observed::{Connected, Container, Labelled, Observed, RunState};
 use crate::pins::Pins;
 use crate::render::nginx_conf::nginx_conf;
-use crate::site::Site;
+use crate::site::{Site, Tls};
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::names::{self, Slot};
 use crate::stack::spec::{ContainerSpec, LABEL_CONFIG, Role, UsedNetwork, VolumeSpec};
@@ -415,13 +415,10 @@ impl<'a> Planner<'a> {
         let old = self.find(&other).map(|container| container.name.clone());
         let old = old.filter(|old| !self.retired.contains(old));
         match fate {
-            Fate::Keep if self.situation.state.nginx_loaded.as_deref() != Some(&fingerprint) => {
-                let reload = Action::ReloadNginx { container: spec.name.clone(), fingerprint };
-                self.plan.push(reload, "its configuration changed");
+            Fate::Keep => {
+                self.kept_nginx(spec.name.clone(), fingerprint);
                 self.shown_certificate(Some(spec.name));
             }
-            Fate::Keep if self.situation.settled => {}
-            Fate::Keep => self.await_nginx(spec.name, fingerprint, UNPROVEN, false),
             Fate::Start(_) | Fate::Make(_) => {
                 self.realise(&spec, &fate, stack::NGINX_GRACE);
                 let old_serves = old.as_deref().is_some_and(|old| self.runs(old));
@@ -431,6 +428,15 @@ impl<'a> Planner<'a> {
             }
         }
         old
+    }
+
+    fn kept_nginx(&mut self, container: String, fingerprint: String) {
+        if self.situation.state.nginx_loaded.as_deref() != Some(&fingerprint) {
+            let reload = Action::ReloadNginx { container, fingerprint };
+            self.plan.push(reload, "its configuration changed");
+        } else if !self.situation.settled {
+            self.await_nginx(container, fingerprint, UNPROVEN, false);
+        }
     }
 
     fn await_nginx(&mut self, container: String, fingerprint: String, cause: &str, old_serves: bool) {
@@ -531,7 +537,11 @@ impl<'a> Planner<'a> {
 #[must_use]
 pub fn probes(site: &Site, certificate: &str) -> Vec<Action> {
     let address = SocketAddr::new(reachable(site.listen.address), site.listen.https.get());
-    let trust = if is_local(certificate) { Trust::LocalCa } else { Trust::Stored(certificate.to_owned()) };
+    // While a CA is waited for, what serves may be for other names, or have ended.
+    let trust = match site.tls {
+        Tls::SelfSigned => Trust::LocalCa,
+        Tls::Files { .. } | Tls::Acme(_) => Trust::Stored(certificate.to_owned()),
+    };
     let probe = |host: Fqdn| Action::ProbeSite { address, host, trust: trust.clone(), seconds: SOON };
     site.databases().into_iter().map(|database| probe(database.domain)).collect()
 }

@@ -1,3 +1,5 @@
+mod certificate;
+
 use std::collections::BTreeMap;
 
 use super::*;
@@ -199,6 +201,7 @@ impl World {
 
     /// The invariants at the head of the module.
     fn audit(&self, plan: &Plan) {
+        certificate::audit(self, plan);
         let position =
             |wanted: &dyn Fn(&Action) -> bool| plan.steps.iter().position(|step| wanted(&step.action));
         let there = |names: &[String], name: &str| names.iter().any(|known| known == name);
@@ -390,8 +393,11 @@ fn another_ssh_server_is_tried_before_anybody_is_interrupted() {
         match &step.action {
             Action::CreateContainer(spec) => {
                 assert!(ours(&spec.name) && !spec.mounts_volume("acme-socket"), "{text}");
+                let listens = |word: &String| word.starts_with("/tmp/.s.PGSQL.5432:");
+                assert!(spec.command.iter().any(listens), "it listens in its own memory: {:?}", spec.command);
             }
             Action::RetireContainer { name, .. } => assert!(ours(name), "{text}"),
+            Action::CheckServer(check) => assert_eq!(check.endpoint.host, "/tmp"),
             _ => {}
         }
     }
