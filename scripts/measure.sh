@@ -54,6 +54,11 @@ check_engine() {
   done
 }
 
+# In the site's network.
+address_of() {
+  client inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$1"
+}
+
 engine_version() {
   case $ENGINE in
     docker) client version --format '{{.Server.Version}}' ;;
