@@ -104,6 +104,13 @@ pub(super) fn is_refused(error: &Error) -> bool {
     client_error && !is_rate_limit(error)
 }
 
+/// The CA says that there is no such order, or none of this account. Whatever stands between us and
+/// the CA (a proxy that wants a password, a filter) may refuse too, and knows nothing of orders.
+pub(super) fn is_no_order(error: &Error) -> bool {
+    let absent = refusal(error).is_some_and(|refusal| matches!(refusal.status, 404 | 410));
+    absent || (is_refused(error) && problem(error).is_some_and(problem::is_acme))
+}
+
 /// The request without its optional parts may fare better: the CA refused this one, or did
 /// something with it that the library does not accept.
 pub(super) fn is_about_content(error: &Error) -> bool {
@@ -219,6 +226,22 @@ mod tests {
         assert!(is_refused(&refused(404, None, None)));
         assert!(!is_refused(&refused(429, Some("rateLimited"), None)));
         assert!(!is_refused(&refused(500, None, None)));
+    }
+
+    #[test]
+    fn only_the_ca_knows_that_there_is_no_order() {
+        let table = [
+            (refused(404, None, None), true),
+            (refused(403, Some("unauthorized"), None), true),
+            (refused(400, Some("malformed"), None), true),
+            (refused(403, None, None), false),
+            (refused(407, None, None), false),
+            (refused(429, Some("rateLimited"), None), false),
+            (refused(500, Some("serverInternal"), None), false),
+        ];
+        for (error, expected) in table {
+            assert_eq!(is_no_order(&error), expected, "{error}");
+        }
     }
 
     #[test]

@@ -18,6 +18,11 @@ fn plain(kind: Option<&str>) -> &str {
     kind.strip_prefix(PREFIX).unwrap_or(kind)
 }
 
+/// Whether it is one of ACME's own (RFC 8555, section 6.7).
+pub(super) fn is_acme(problem: &Problem) -> bool {
+    problem.r#type.as_deref().is_some_and(|kind| kind.starts_with(PREFIX))
+}
+
 /// The problem in one line: its detail, its type, and what it says of single names.
 pub(super) fn words(problem: &Problem) -> String {
     let whole = said(problem.detail.as_deref(), kind(problem));

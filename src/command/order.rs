@@ -102,6 +102,7 @@ impl<A: Adapters> Clerk<'_, A> {
             eab: self.external_account(acme)?,
             key_type: acme.key.word().to_owned(),
             replaces: replaced.transpose()?.flatten(),
+            fresh: false,
         })
     }
 

@@ -54,6 +54,17 @@ impl Reply {
     }
 }
 
+/// What the CA's own answers say differently.
+#[derive(Debug, Clone)]
+pub struct Alteration {
+    /// Answers to requests whose path contains this.
+    pub path: &'static str,
+    pub times: usize,
+    /// Entries in place of the answer's own.
+    pub fields: Value,
+    pub retry_after: Option<&'static str>,
+}
+
 /// A request as the CA saw it.
 #[derive(Debug, Clone)]
 pub struct Asked {
@@ -72,6 +83,7 @@ struct State {
     upstream: SocketAddr,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     replies: Mutex<Vec<Reply>>,
+    alterations: Mutex<Vec<Alteration>>,
     asked: Mutex<Vec<Asked>>,
     /// Entries that the directory gets beside the CA's own.
     directory: Mutex<Value>,
@@ -86,6 +98,7 @@ impl Proxy {
             upstream: pebble.address,
             client: client(pebble),
             replies: Mutex::default(),
+            alterations: Mutex::default(),
             asked: Mutex::default(),
             directory: Mutex::default(),
         });
@@ -97,8 +110,13 @@ impl Proxy {
         self.state.replies.lock().unwrap().push(reply);
     }
 
+    pub fn alter(&self, alteration: Alteration) {
+        self.state.alterations.lock().unwrap().push(alteration);
+    }
+
     pub fn let_through(&self) {
         self.state.replies.lock().unwrap().clear();
+        self.state.alterations.lock().unwrap().clear();
     }
 
     /// The directory says this too; nothing of the CA's own is lost but `meta`.
@@ -165,6 +183,13 @@ impl State {
         Some(reply.clone())
     }
 
+    fn alteration_of(&self, path: &str) -> Option<Alteration> {
+        let mut alterations = self.alterations.lock().unwrap();
+        let found = alterations.iter_mut().find(|one| one.times > 0 && path.contains(one.path))?;
+        found.times -= 1;
+        Some(found.clone())
+    }
+
     /// The CA makes its URLs of the Host header, which stays ours.
     async fn pass_on(&self, mut parts: request::Parts, body: Bytes, asked: &Asked) -> Response<Full<Bytes>> {
         parts.uri = format!("https://{}{}", self.upstream, parts.uri).parse().unwrap();
@@ -177,6 +202,15 @@ impl State {
             object.extend(more.as_object().cloned().unwrap_or_default());
             body = Value::Object(object).to_string().into();
             parts.headers.remove(CONTENT_LENGTH);
+        }
+        if let Some(alteration) = self.alteration_of(&asked.path) {
+            let mut object: Value = serde_json::from_slice(&body).unwrap();
+            object.as_object_mut().unwrap().extend(alteration.fields.as_object().unwrap().clone());
+            body = object.to_string().into();
+            parts.headers.remove(CONTENT_LENGTH);
+            if let Some(value) = alteration.retry_after {
+                parts.headers.insert("retry-after", value.parse().unwrap());
+            }
         }
         Response::from_parts(parts, Full::from(body))
     }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use autoodoo::acme::{AcmeCa, Ca, Endpoint, Order, Patience};
+use autoodoo::acme::{AcmeCa, Ca, Endpoint, Order, Patience, after_storing};
 use autoodoo::failure::{Failure, Kind};
 use autoodoo::secret::Secret;
 use futures_util::future::join_all;
@@ -13,7 +13,7 @@ use tokio::task::LocalSet;
 
 use crate::fixture::{Machine, Solving, assert_serves, ca, order, short_patience};
 use crate::pebble::{Names, Options, Pebble, free_address};
-use crate::proxy::{Proxy, Reply};
+use crate::proxy::{Alteration, Proxy, Reply};
 
 /// Why there is no certificate. Nothing is left of the attempt.
 async fn failure(machine: &Rc<Machine>, wanted: &Order) -> Failure {
@@ -87,12 +87,96 @@ async fn a_validation_that_takes_too_long_is_gone_on_with() {
     let machine = Machine::new(&names);
     machine.patience.set(Patience { validation: Duration::ZERO, ..Patience::default() });
     let wanted = order(&pebble, &["a.example"]);
-    let failure = failure(&machine, &wanted).await;
+    let failure = machine.obtain(&wanted).await.unwrap_err().failure;
     let expected = format!("{} has not validated a.example within 0 s", pebble.address);
     assert_eq!(failure.message, expected);
+    assert_eq!(machine.presented.borrow().len(), 1, "the CA may still look for it");
 
     machine.patience.set(Patience::default());
     assert_serves(&machine.obtain(&wanted).await.unwrap(), &pebble, &["a.example"]);
+    assert!(machine.presented.borrow().is_empty(), "answers are left behind");
+}
+
+/// The CA says that its orders are in this state, and to come back tomorrow.
+fn hangs(status: &str, times: usize) -> Alteration {
+    Alteration { path: "/my-order", times, fields: json!({ "status": status }), retry_after: Some("86400") }
+}
+
+#[tokio::test]
+async fn a_day_of_retry_after_does_not_end_an_order() {
+    let (names, pebble, proxy, wanted) = behind_a_proxy().await;
+    let machine = Machine::new(&names);
+    let soon = Duration::from_secs(2);
+    machine.patience.set(Patience { validation: soon, issuance: soon, ..Patience::default() });
+    proxy.alter(Alteration { path: "/authZ", ..hangs("pending", 9) });
+    proxy.alter(hangs("pending", 1));
+    assert_serves(&machine.obtain(&wanted).await.unwrap(), &pebble, &["a.example"]);
+    assert!(proxy.asked("/my-order").len() >= 2);
+}
+
+#[tokio::test]
+async fn an_order_that_hangs_is_given_up_after_some_attempts() {
+    let (names, pebble, proxy, wanted) = behind_a_proxy().await;
+    let machine = Machine::new(&names);
+    machine.patience.set(Patience { issuance: Duration::ZERO, ..Patience::default() });
+    proxy.alter(hangs("processing", usize::MAX));
+    let orders = || proxy.asked("/order-plz").len();
+    for attempt in 0..6 {
+        let failure = machine.obtain(&wanted).await.unwrap_err();
+        assert!(failure.failure.message.ends_with("has not issued the certificate within 0 s"));
+        assert_eq!((failure.retry_after, orders()), (None, 1), "attempt {attempt}");
+    }
+    machine.obtain(&wanted).await.unwrap_err();
+    assert_eq!(orders(), 2);
+    machine.obtain(&Order { fresh: true, ..wanted.clone() }).await.unwrap_err();
+    assert_eq!(orders(), 3, "a person's way out");
+
+    proxy.let_through();
+    machine.patience.set(Patience::default());
+    machine.obtain(&wanted).await.unwrap();
+    let issued = machine.obtain(&Order { fresh: true, ..wanted.clone() }).await.unwrap();
+    assert_serves(&issued, &pebble, &["a.example"]);
+    assert_eq!(orders(), 3, "an order with a certificate is worth going on with");
+}
+
+#[tokio::test]
+async fn a_key_that_the_ca_refuses_is_not_kept() {
+    let (names, pebble, proxy, wanted) = behind_a_proxy().await;
+    let machine = Machine::new(&names);
+    proxy.reply(Reply::problem("/finalize-order", 400, "badPublicKey").times(1));
+    let refused = failure(&machine, &wanted).await;
+    assert!(refused.hints[0].contains("choose another"), "{refused:?}");
+    assert!(machine.order.borrow().is_none());
+    assert_serves(&machine.obtain(&wanted).await.unwrap(), &pebble, &["a.example"]);
+}
+
+#[tokio::test]
+async fn an_order_that_fails_when_gone_on_with_says_why() {
+    let (names, _pebble, proxy, wanted) = behind_a_proxy().await;
+    let machine = Machine::new(&names);
+    machine.solving.set(Solving::Failing);
+    machine.obtain(&wanted).await.unwrap_err();
+    machine.solving.set(Solving::Wrong);
+    let failure = failure(&machine, &wanted).await;
+    assert_eq!(failure.message, "the CA could not validate `a.example`");
+    assert_eq!(proxy.asked("/order-plz").len(), 1, "another order would fail for the same reason");
+}
+
+#[tokio::test]
+async fn what_could_not_be_taken_away_is_taken_away_later() {
+    let (names, pebble) = ca(|_| ());
+    let machine = Machine::new(&names);
+    let wanted = order(&pebble, &["a.example", "b.example"]);
+    machine.solving.set(Solving::Clinging);
+    machine.obtain(&wanted).await.unwrap();
+    assert_eq!(machine.presented.borrow().len(), 2);
+
+    let kept = after_storing(machine.order.borrow().as_ref().unwrap()).unwrap();
+    *machine.order.borrow_mut() = kept;
+    machine.solving.set(Solving::Well);
+    machine.obtain(&order(&pebble, &["c.example"])).await.unwrap();
+    assert!(machine.presented.borrow().is_empty(), "answers are left behind");
+    assert_eq!(after_storing(machine.order.borrow().as_ref().unwrap()).unwrap(), None);
 }
 
 /// Every call of the vault, the solver, the key's maker and the reporter is a place to die in, before

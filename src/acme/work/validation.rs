@@ -28,6 +28,8 @@ impl<S: Solver> Work<'_, S> {
             pending.presented.extend_from_slice(&challenges);
             self.keep(pending)?;
             self.tools.solver.present(&challenges).await?;
+            pending.told = true;
+            self.keep(pending)?;
             self.declare_ready(order).await?;
         }
         let deed = format!("validated {}", self.order.names.join(", "));
