@@ -127,17 +127,24 @@ pub(super) fn is_account_gone(error: &Error) -> bool {
     matches!(problem_kind(error), "accountDoesNotExist" | "unauthorized")
 }
 
-/// Whether the same request may well succeed within a minute.
+/// Whether the same request may well succeed later: at once, or after the time that the CA names.
 pub(super) fn is_transient(error: &Error) -> bool {
-    if is_rate_limit(error) {
-        return false;
-    }
     match trouble(error) {
         Some(Trouble::Late(_) | Trouble::Connection(_)) => true,
-        // Who names a time does not want to be asked before.
-        Some(Trouble::Refused(refusal)) => refusal.status >= 500 && refusal.retry_after.is_none(),
+        // Let's Encrypt answers so when it is busy. Without a time, the limit is of another kind.
+        Some(Trouble::Refused(refusal)) if is_rate_limit(error) => refusal.retry_after.is_some(),
+        Some(Trouble::Refused(refusal)) => refusal.status >= 500,
         Some(Trouble::Untrusted(_)) => false,
         None => problem_kind(error) == "badNonce",
+    }
+}
+
+/// Whether the CA may have done what it was asked for although its answer is none.
+pub(super) fn is_doubtful(error: &Error) -> bool {
+    match trouble(error) {
+        Some(Trouble::Late(_) | Trouble::Connection(_)) => true,
+        Some(Trouble::Refused(refusal)) => refusal.status >= 500,
+        Some(Trouble::Untrusted(_)) | None => false,
     }
 }
 
@@ -196,8 +203,10 @@ mod tests {
             (refused(500, Some("serverInternal"), None), true),
             (refused(502, None, None), true),
             (refused(503, None, None), true),
-            (refused(503, None, LATER), false),
+            (refused(503, None, LATER), true),
             (refused(429, None, None), false),
+            (refused(429, None, LATER), true),
+            (refused(503, Some("rateLimited"), LATER), true),
             (refused(503, Some("rateLimited"), None), false),
             (refused(400, Some("badNonce"), None), false),
             (refused(403, Some("unauthorized"), None), false),

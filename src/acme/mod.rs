@@ -20,6 +20,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use account::account_url;
 pub use patience::Patience;
 pub use pending::after_storing;
 

@@ -72,6 +72,8 @@ pub struct Asked {
     pub user_agent: String,
     /// The signed part, of requests that have one.
     pub payload: Option<Value>,
+    /// What it is signed with, and for.
+    pub header: Value,
 }
 
 pub struct Proxy {
@@ -159,12 +161,14 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
 }
 
 fn asked(parts: &request::Parts, body: &Bytes) -> Asked {
-    let payload = serde_json::from_slice::<Value>(body).ok().and_then(|jws| {
-        let payload = BASE64_URL_SAFE_NO_PAD.decode(jws["payload"].as_str()?).ok()?;
-        serde_json::from_slice(&payload).ok()
-    });
+    let jws = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let part = |name: &str| -> Option<Value> {
+        let part = BASE64_URL_SAFE_NO_PAD.decode(jws[name].as_str()?).ok()?;
+        serde_json::from_slice(&part).ok()
+    };
+    let (payload, header) = (part("payload"), part("protected").unwrap_or_default());
     let user_agent = parts.headers["user-agent"].to_str().unwrap().to_owned();
-    Asked { path: parts.uri.path().to_owned(), user_agent, payload }
+    Asked { path: parts.uri.path().to_owned(), user_agent, payload, header }
 }
 
 fn said(reply: &Reply) -> Response<Full<Bytes>> {

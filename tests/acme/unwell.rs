@@ -3,12 +3,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use autoodoo::acme::{AcmeCa, Ca, Endpoint, Order, Patience, after_storing};
+use autoodoo::acme::{AcmeCa, Ca, Eab, Endpoint, Order, Patience, account_url, after_storing};
 use autoodoo::failure::{Failure, Kind};
 use autoodoo::secret::Secret;
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::LocalSet;
 
 use crate::fixture::{Machine, Solving, assert_serves, ca, order, short_patience};
@@ -259,8 +259,57 @@ async fn a_lost_answer_is_asked_for_again() {
     for path in ["/sign-me-up", "/order-plz", "/chalZ", "/finalize-order"] {
         proxy.reply(Reply { lost: true, ..Reply::problem(path, 500, "serverInternal") }.times(1));
     }
-    let issued = Machine::new(&names).obtain(&wanted).await.unwrap();
+    let machine = Machine::new(&names);
+    let issued = machine.obtain(&wanted).await.unwrap();
     assert_serves(&issued, &pebble, &["a.example"]);
+    // Both answers are about one account.
+    let keys: Vec<Value> =
+        proxy.asked("/sign-me-up").into_iter().map(|asked| asked.header["jwk"].clone()).collect();
+    assert!(keys.len() == 2 && keys[0] == keys[1] && keys[0].is_object(), "{keys:?}");
+    let url = account_url(&Secret::new(machine.account())).unwrap();
+    assert!(url.contains("/my-account/"), "{url}");
+}
+
+#[tokio::test]
+async fn an_external_account_is_asked_for_once() {
+    let (kid, key) = ("kid-1".to_owned(), "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W");
+    let (names, _pebble, proxy, mut wanted) = behind_a_proxy().await;
+    wanted.eab = Some(Eab { kid, hmac_key: Secret::new(key) });
+    proxy.reply(Reply { lost: true, ..Reply::problem("/sign-me-up", 500, "serverInternal") });
+    let failure = failure(&Machine::new(&names), &wanted).await;
+    assert!(failure.hints.iter().any(|hint| hint.contains("where a key id serves once")), "{failure:?}");
+    assert_eq!(proxy.asked("/sign-me-up").len(), 1);
+}
+
+#[tokio::test]
+async fn a_ca_that_wants_the_address_at_once_gets_it() {
+    let (names, pebble, proxy, wanted) = behind_a_proxy().await;
+    proxy.reply(Reply::problem("/sign-me-up", 400, "invalidContact").times(1));
+    assert_serves(&Machine::new(&names).obtain(&wanted).await.unwrap(), &pebble, &["a.example"]);
+    let told = proxy.asked("/sign-me-up").pop().unwrap().payload.unwrap();
+    assert_eq!(told["contact"], json!(["mailto:owner@example.com"]));
+}
+
+#[tokio::test]
+async fn a_ca_that_asks_about_other_names_learns_nothing() {
+    let (names, _pebble, proxy, wanted) = behind_a_proxy().await;
+    let machine = Machine::new(&names);
+    let identifier = json!({ "type": "dns", "value": "other.example" });
+    proxy.alter(Alteration {
+        path: "/authZ",
+        times: usize::MAX,
+        fields: json!({ "identifier": identifier }),
+        retry_after: None,
+    });
+    let foreign = failure(&machine, &wanted).await;
+    assert_eq!(foreign.message, "the CA asks about `other.example`, which was not ordered");
+
+    proxy.let_through();
+    *machine.order.borrow_mut() = None;
+    let urls: Vec<String> = (0..9).map(|number| format!("https://ca.example/authZ/{number}")).collect();
+    let fields = json!({ "authorizations": urls });
+    proxy.alter(Alteration { path: "/order-plz", times: 1, fields, retry_after: None });
+    assert_eq!(failure(&machine, &wanted).await.message, "the CA asks about 9 names of 1");
 }
 
 #[tokio::test]
