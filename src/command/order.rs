@@ -262,7 +262,9 @@ impl<A: Adapters> acme::Solver for Solver<'_, A> {
                 let reason = format!("every name server of {record} answers with the new record");
                 let seconds_at_most = PROPAGATION.as_secs();
                 self.reporter.report(Event::Waiting { reason, seconds_at_most });
-                self.dns.txt_everywhere(record, value, PROPAGATION).await?;
+                if let Some(text) = self.dns.txt_everywhere(record, value, PROPAGATION).await? {
+                    self.reporter.report(Event::Warning { text });
+                }
             }
         }
         Ok(())

@@ -144,8 +144,8 @@ impl Dns for FakeDns {
         Ok(Vec::new())
     }
 
-    async fn txt_everywhere(&self, _: &str, _: &str, _: Duration) -> Result<()> {
-        Ok(())
+    async fn txt_everywhere(&self, _: &str, _: &str, _: Duration) -> Result<Option<String>> {
+        Ok(None)
     }
 }
 
