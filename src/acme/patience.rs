@@ -50,16 +50,14 @@ pub(super) async fn persist<T>(
             Err(error) => error,
         };
         let wait = asked_wait(&error, Timestamp::now()).saturating_add(pause);
-        let left = deadline.saturating_duration_since(Instant::now());
-        if !is_transient(&error) || wait > left {
-            return Err(error);
-        }
+        let left = deadline.saturating_duration_since(Instant::now()).checked_sub(wait);
+        let Some(left) = left.filter(|_| is_transient(&error)) else { return Err(error) };
         if problem_kind(&error) == "badNonce" && std::mem::take(&mut new_nonce_may_do) {
             continue;
         }
         reporter.report(Event::Waiting {
             reason: format!("the CA gives no answer yet: {error}"),
-            seconds_at_most: (left - wait).as_secs(),
+            seconds_at_most: left.as_secs(),
         });
         sleep(wait).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -126,8 +124,8 @@ mod tests {
 
     /// Fails so often with it, and tells how long everything took.
     async fn after(failures: usize, error: impl Fn() -> Error) -> (Result<usize, Error>, Duration) {
-        let (asked, start) = (Cell::new(0), Instant::now());
-        let answer = persist(&Waits::default(), Duration::from_mins(1), async || {
+        let (waits, asked, start) = (Waits::default(), Cell::new(0), Instant::now());
+        let answer = persist(&waits, Duration::from_mins(1), async || {
             asked.set(asked.get() + 1);
             if asked.get() > failures { Ok(asked.get()) } else { Err(error()) }
         });

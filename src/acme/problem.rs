@@ -77,8 +77,8 @@ pub(super) fn is_users_fault(kind: &str) -> bool {
 pub(super) fn hint(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "rateLimited" => {
-            "the CA counts certificates, orders and failed attempts for each domain; its staging server, where \
-             it has one, is for trying things out"
+            "the CA counts certificates, orders and failed attempts for each domain, and new accounts for each \
+             network address; its staging server, where it has one, is for trying things out"
         }
         "externalAccountRequired" => {
             "the CA serves its customers only: give the key id and the HMAC key that it shows you"

@@ -1,11 +1,15 @@
 //! Bad days: names that do not validate, a CA that is unwell, a program that dies.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
 use autoodoo::acme::{AcmeCa, Ca, Eab, Endpoint, Order, Patience, account_url, after_storing};
 use autoodoo::failure::{Failure, Kind};
 use autoodoo::secret::Secret;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -378,23 +382,47 @@ async fn a_certificate_that_is_replaced_is_named() {
     let machine = Machine::new(&names);
     let first = machine.obtain(&wanted).await.unwrap();
     wanted.replaces = Some(first.chain_pem.clone());
-    let orders = |proxy: &Proxy| -> Vec<bool> {
+    let orders = |proxy: &Proxy| -> Vec<Option<String>> {
         let asked = proxy.asked("/order-plz").into_iter().skip(1);
-        asked.map(|asked| asked.payload.unwrap().get("replaces").is_some()).collect()
+        asked.map(|asked| Some(asked.payload.unwrap().get("replaces")?.as_str()?.to_owned())).collect()
     };
     // The order in the vault is the replaced one's own.
     assert_ne!(machine.obtain(&wanted).await.unwrap().chain_pem, first.chain_pem);
-    assert_eq!(orders(&proxy), [false], "the CA does not know of renewal information");
+    assert_eq!(orders(&proxy), [None], "the CA does not know of renewal information");
 
     *machine.order.borrow_mut() = None;
     proxy.add_to_directory(json!({ "renewalInfo": proxy.directory.replace("/dir", "/ari") }));
     assert_serves(&machine.obtain(&wanted).await.unwrap(), &pebble, &["a.example"]);
-    assert_eq!(orders(&proxy), [false, true]);
+    let id = Some(renewal_id(&first.chain_pem));
+    assert_eq!(orders(&proxy), [None, id.clone()]);
 
     *machine.order.borrow_mut() = None;
     proxy.reply(Reply::problem("/order-plz", 409, "alreadyReplaced").times(1));
     assert_serves(&machine.obtain(&wanted).await.unwrap(), &pebble, &["a.example"]);
-    assert_eq!(orders(&proxy), [false, true, true, false]);
+    assert_eq!(orders(&proxy), [None, id.clone(), id, None]);
+}
+
+/// RFC 9773, section 4.1, by what the `openssl` program says of the certificate.
+fn renewal_id(pem: &str) -> String {
+    let mut openssl = Command::new("openssl")
+        .args(["x509", "-noout", "-serial", "-ext", "authorityKeyIdentifier"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    openssl.stdin.take().unwrap().write_all(pem.as_bytes()).unwrap();
+    let said = String::from_utf8(openssl.wait_with_output().unwrap().stdout).unwrap();
+    let hex = |text: &str| -> Vec<u8> {
+        let digits: String = text.trim().trim_start_matches("keyid:").replace(':', "");
+        (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+    };
+    let mut serial = hex(said.lines().find_map(|line| line.strip_prefix("serial=")).unwrap());
+    // DER numbers are signed.
+    if serial[0] >= 0x80 {
+        serial.insert(0, 0);
+    }
+    let key = hex(said.lines().last().unwrap());
+    format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(key), BASE64_URL_SAFE_NO_PAD.encode(serial))
 }
 
 #[tokio::test]
@@ -410,6 +438,7 @@ async fn the_ca_says_when_to_renew() {
     let said = Reply { retry_after: Some("21600"), body, ..Reply::problem("/ari/", 200, "") };
     proxy.reply(said);
     let info = ask(&issued.chain_pem).await.unwrap();
+    assert_eq!(proxy.asked("/ari/").pop().unwrap().path, format!("/ari/{}", renewal_id(&issued.chain_pem)));
     assert_eq!(info.start, "2026-01-02T04:00:00Z".parse().unwrap());
     assert_eq!(info.explanation_url.as_deref(), Some("https://ca.example/why"));
     assert!((21590..=21600).contains(&info.retry_after.as_secs()), "{:?}", info.retry_after);
