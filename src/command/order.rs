@@ -125,6 +125,7 @@ impl<A: Adapters> Clerk<'_, A> {
             eab: self.external_account(acme)?,
             key_type: acme.key.word().to_owned(),
             replaces: replaced.transpose()?.flatten(),
+            fresh: false,
         })
     }
 
@@ -293,7 +294,9 @@ impl<A: Adapters> acme::Solver for Solver<'_, A> {
                 let seconds_at_most = PROPAGATION.as_secs();
                 self.reporter.report(Event::Waiting { reason, seconds_at_most });
                 let dns = self.clerk.dns(&self.order.acme)?;
-                dns.txt_everywhere(record, value, PROPAGATION).await?;
+                if let Some(text) = dns.txt_everywhere(record, value, PROPAGATION).await? {
+                    self.reporter.report(Event::Warning { text });
+                }
             }
         }
         Ok(())

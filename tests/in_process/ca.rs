@@ -232,9 +232,9 @@ impl Dns for FakeDns {
         Ok(Vec::new())
     }
 
-    async fn txt_everywhere(&self, name: &str, value: &str, _: Duration) -> Result<()> {
+    async fn txt_everywhere(&self, name: &str, value: &str, _: Duration) -> Result<Option<String>> {
         self.0.0.borrow_mut().push(format!("wait {name} {value}"));
-        Ok(())
+        Ok(None)
     }
 }
 
