@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::task::LocalSet;
 
-use crate::fixture::{Machine, Solving, assert_serves, ca, order, short_patience};
 use crate::challtestsrv::ChallTestSrv;
 use crate::daemon::free_address;
+use crate::fixture::{Machine, Solving, assert_serves, ca, order, short_patience};
 use crate::pebble::{Options, Pebble};
 use crate::proxy::{Proxy, Reply};
 

@@ -28,7 +28,14 @@ pub struct Options {
 
 impl Options {
     pub fn new(http_port: u16, dns: SocketAddr) -> Options {
-        Options { http_port, dns, eab: None, nonces_rejected: 20, authorizations_reused: 0, lifetime: 90 * 24 * 3600 }
+        Options {
+            http_port,
+            dns,
+            eab: None,
+            nonces_rejected: 20,
+            authorizations_reused: 0,
+            lifetime: 90 * 24 * 3600,
+        }
     }
 }
 
@@ -60,8 +67,24 @@ impl Pebble {
 
     /// The CA forgets everything, its accounts and its own keys too.
     pub fn restart(&mut self) {
+        self.restart_with(|_| ());
+    }
+
+    /// The same, and it is another one afterwards.
+    pub fn restart_with(&mut self, change: impl FnOnce(&mut Options)) {
+        change(&mut self.options);
         self.process.stop();
+        let config = config(&self.options, self.address, self.management, self.home.path());
+        fs::write(self.home.path().join("pebble.json"), config).unwrap();
         self.process = run_pebble(&self.options, self.home.path(), self.address);
+    }
+
+    /// How many orders it took, and how many certificates it issued, since it was started.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let log = self.log();
+        let count = |words: &str| log.matches(words).count();
+        (count("Added order "), count("Issued certificate serial "))
     }
 
     /// PEM of the root that issued certificates lead to.

@@ -38,7 +38,7 @@ impl Planner<'_> {
             if let Some((action, cause)) = obtain(self.site(), facts) {
                 self.plan.push(action, cause);
             }
-        } else if facts.current.is_none() {
+        } else if facts.first(&self.site().tls) == facts.placeholder {
             let id = facts.placeholder.clone();
             let issue = Action::IssueCertificate { id, names: self.site().names().cloned().collect() };
             self.plan.push(issue, "it serves until the CA has certified the names");
@@ -74,7 +74,8 @@ impl Planner<'_> {
     pub(super) fn ordered_certificate(&mut self) -> Result<()> {
         let facts = &self.situation.local.certificate;
         self.plan.remarks.extend(facts.waits.clone());
-        if let (Tls::Acme(_), Some(next)) = (&self.site().tls, &facts.next) {
+        let later = facts.next.as_ref().filter(|next| next.id != facts.first(&self.site().tls));
+        if let (Tls::Acme(_), Some(next)) = (&self.site().tls, later) {
             if let Some((action, cause)) = obtain(self.site(), facts) {
                 self.plan.push(action, cause);
             }
