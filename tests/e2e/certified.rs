@@ -59,6 +59,16 @@ impl Certified {
         self.pebble.borrow_mut()
     }
 
+    /// Another origin in the site file, of which nothing more needs to be said.
+    pub fn write_tls(&self, mode: &str) {
+        let text = self.site.read("autoodoo.yaml");
+        let (before, group) = text.split_once("\ntls:\n").expect("the site file has `tls:`");
+        let of_group = |line: &&str| line.is_empty() || line.starts_with([' ', '#']);
+        let after: Vec<_> = group.lines().skip_while(of_group).collect();
+        let text = format!("{before}\ntls:\n  mode: {mode}\n{}\n", after.join("\n"));
+        fs::write(self.site.path("autoodoo.yaml"), text).expect("a writable site file");
+    }
+
     /// The CA begins anew, with other keys, and visitors believe these too.
     pub fn new_ca(&self, change: impl FnOnce(&mut Options)) {
         self.pebble().restart_with(change);

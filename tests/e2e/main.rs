@@ -211,7 +211,6 @@ fn acme() {
         ("second up", |certified| change::nothing_to_do(&certified.site)),
         ("cert show", certificates::show),
         ("not due", certificates::not_due),
-        ("TLS by testssl.sh", certificates::tls_audit),
         ("issued under load", certificates::issue_under_load),
         ("a further name", certificates::further_name),
         ("kinds of key", certificates::kinds_of_key),

@@ -5,7 +5,6 @@ use std::process::Command;
 
 use crate::certified::Certified;
 use crate::checks::change;
-use crate::engine::Engine;
 use crate::http::Browser;
 use crate::kept::while_kept;
 use crate::load::under_load;
@@ -98,7 +97,7 @@ fn handshake(certified: &Certified, options: &[&str]) -> Run {
 pub fn kinds_of_key(certified: &Certified) {
     let site = &certified.site;
     let mut present = "p256";
-    for (word, name, shown) in [("p384", "EC P-384", "ECDSA"), ("rsa2048", "RSA 2048", "RSA")] {
+    for (word, name, shown) in [("p384", "EC P-384", "ECDSA"), ("rsa2048", "RSA 2048 bits", "RSA")] {
         site.edit(&format!("\n    key_type: {present}\n"), &format!("\n    key_type: {word}\n"));
         certified.cert("renew").ends(0).says("serves");
         assert_eq!(certified.show()["key"], name);
@@ -139,7 +138,7 @@ pub fn wildcard(certified: &Certified) {
     site.edit(http, &dns);
     site.up();
     let wildcard = format!("*.{}", site.domain);
-    assert_eq!(certified.show()["names"], serde_json::json!([wildcard, site.domain]));
+    assert_eq!(certified.show()["names"], serde_json::json!([site.domain, wildcard]));
     let record = format!("_acme-challenge.{}", site.domain);
     let log = site.read("hook.log");
     for change in ["present", "cleanup"] {
@@ -150,16 +149,20 @@ pub fn wildcard(certified: &Certified) {
     certified.nothing_left();
 }
 
-/// To the site's own CA and back: each a plan like any other, and nobody is sent away.
+/// To the site's own CA, to the owner's files and back: each a plan like any other, and nobody is
+/// sent away.
 pub fn other_modes(certified: &Certified) {
     let site = &certified.site;
+    let before = site.read("autoodoo.yaml");
     certified.trust_own_ca();
-    site.edit("\n  mode: acme\n", "\n  mode: self-signed\n");
+    certified.write_tls("self-signed");
     change::keeps_its_word(site);
     assert_eq!(certified.show()["mode"], "self-signed");
+    certified.write_tls("files");
+    site.run(&["up"]).ends(2).says("cert import");
     import_pfx(certified);
-    site.edit("\n  mode: files\n", "\n  mode: acme\n");
-    site.up();
+    fs::write(site.path("autoodoo.yaml"), before).expect("a writable site file");
+    change::keeps_its_word(site);
     assert_eq!(certified.show()["mode"], "acme");
     let issuer = certified.show()["issuer"].clone();
     assert!(issuer.as_str().is_some_and(|name| name.starts_with("CN=Pebble")), "{issuer}");
@@ -168,8 +171,6 @@ pub fn other_modes(certified: &Certified) {
 /// A container of the sort that shops sell, with a passphrase.
 fn import_pfx(certified: &Certified) {
     let site = &certified.site;
-    site.edit("\n  mode: self-signed\n", "\n  mode: files\n");
-    site.run(&["up"]).ends(2).says("cert import");
     let script = format!(
         "set -e
 openssl req -x509 -newkey rsa:2048 -nodes -keyout root.key -out root.pem -subj '/CN=a shop' -days 90
@@ -198,16 +199,4 @@ echo sesame >passphrase; echo wrong >wrong",
     assert_eq!(certified.show()["mode"], "files");
     assert_eq!(certified.show()["sha256"], certified.served());
     handshake(certified, &[]).ends(0).says("Verification: OK");
-}
-
-/// As on the self-signed site, with the root that visitors believe. Takes a minute: on one engine.
-pub fn tls_audit(certified: &Certified) {
-    let site = &certified.site;
-    if site.engine != Engine::Docker {
-        eprintln!("           on Docker only: the same nginx answers");
-        return;
-    }
-    let mut audit = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/audit-tls"));
-    audit.args([&format!("{}:{}", site.domain, site.https), "127.0.0.1"]);
-    run(audit).ends(0);
 }
