@@ -75,7 +75,9 @@ impl<A: Adapters> Clerk<'_, A> {
     async fn order(&self, order: &CertificateOrder, reporter: &dyn Reporter) -> Result<Issued, CaFailure> {
         let endpoint = endpoint(self.dir, &order.acme)?;
         let ca = self.adapters.ca();
-        let facts = ca.meet(&endpoint).await?;
+        // What the CA says of itself is for advice alone. One that gives no answer now is asked again
+        // in `obtain`, which has patience and tells what is wrong.
+        let facts = ca.meet(&endpoint).await.unwrap_or_default();
         self.preflight(order, &facts, reporter).await?;
         let dns = self.dns(&order.acme)?;
         let solver = Solver { clerk: self, order, dns, reporter };
