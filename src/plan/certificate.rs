@@ -122,7 +122,8 @@ pub(super) fn switch(plan: &mut Plan, served: &Served<'_>, text: String, next: &
         "a wrong one must not reach the proxy",
     );
     plan.push(Action::PublishNginxConf { fingerprint: fingerprint.clone() }, "it passed its test");
-    plan.push(Action::ReloadNginx { container: served.nginx.clone(), fingerprint }, cause);
+    let reload = Action::ReloadNginx { container: served.nginx.clone(), fingerprint };
+    plan.push_guarded(reload, cause, back_to(served));
     verify(plan, served.site, &next.id, back_to(served));
     plan.push(Action::UseCertificate { id: next.id.clone() }, "it is the one that is served");
 }

@@ -7,7 +7,7 @@ use crate::certified::Certified;
 use crate::checks::change;
 use crate::http::Browser;
 use crate::kept::while_kept;
-use crate::load::under_load;
+use crate::load::under_pace;
 use crate::process::{Run, run};
 
 /// The site serves by its own CA before it asks the other one.
@@ -56,7 +56,7 @@ pub fn not_due(certified: &Certified) {
 pub fn issue_under_load(certified: &Certified) {
     let site = &certified.site;
     let before = certified.served();
-    let seen = under_load(site, || {
+    let seen = under_pace(site, 25, || {
         while_kept(site, || {
             for _ in 0..3 {
                 certified.cert("issue").ends(0).says("serves; it ends on");
@@ -123,7 +123,7 @@ pub fn modern(certified: &Certified) {
 const HOOK: &str = r#"#!/bin/sh
 set -eu
 case $1 in present) verb=set-txt ;; cleanup) verb=clear-txt ;; esac
-echo "$1 $2" >>hook.log
+echo "$1 $2" >>"$SITE_DIR/hook.log"
 curl --silent --show-error --fail --data "{\"host\":\"$2.\",\"value\":\"$3\"}" "MANAGEMENT/$verb"
 "#;
 
