@@ -18,6 +18,9 @@ use crate::process::Run;
 use crate::proxy::Proxy;
 use crate::site::{Recipe, Site};
 
+/// Where the CA's answers lie, in the site directory.
+pub const ANSWERS: &str = "generated/nginx/challenge";
+
 pub struct Certified {
     pub site: Site,
     pub names: ChallTestSrv,
@@ -131,7 +134,7 @@ impl Certified {
     /// No answers for the CA lie about.
     #[track_caller]
     pub fn nothing_left(&self) {
-        let answers = self.site.path("generated/nginx/challenge");
+        let answers = self.site.path(ANSWERS);
         let left: Vec<_> = fs::read_dir(answers).expect("a directory").flatten().collect();
         assert!(left.is_empty(), "{left:?}");
     }

@@ -2,16 +2,16 @@
 //! what to do, and the next run finishes without asking the CA for more than it must.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Instant;
+use std::time::Duration;
 
-use crate::certified::Certified;
+use crate::certified::{ANSWERS, Certified};
 use crate::load::under_pace;
 use crate::process::{Run, run, start, until};
 use crate::proxy::Reply;
+use crate::site::Site;
 
-/// A visitor believes any of the certificates; there are as many as the CA issued.
 const PRESENT_KEPT: &str = "the present certificate was not touched";
 
 fn refused(certified: &Certified, words: &[&str]) {
@@ -140,7 +140,7 @@ pub fn refused_configuration(certified: &Certified) {
 
 /// The machine was off until the certificate had ended.
 pub fn expired(certified: &Certified) {
-    certified.new_ca(|options| options.lifetime = 20);
+    certified.new_ca(|options| options.lifetime = 15);
     certified.cert("issue").ends(0);
     until("the end of a certificate", 40, || (certified.cert("show").code == Some(7)).then_some(()));
     certified.cert("show").ends(7).says("the certificate expired on");
@@ -165,7 +165,7 @@ pub fn wrong_clock(certified: &Certified) {
     // A certificate that is not valid yet, as far as this machine can tell, is not put in use.
     certified.untouched_by(|| {
         let behind = at_another_time(certified, "-3d", &["cert", "issue"]).ends(1);
-        behind.says("clock is 3 days behind the CA's").says("what the CA sent does not fit this site");
+        behind.says("days behind the CA's").says("what the CA sent does not fit this site");
     });
     certified.cert("issue").ends(0);
 }
@@ -180,49 +180,64 @@ pub fn two_at_once(certified: &Certified) {
     assert_eq!(counts, (1, 1));
 }
 
-const KILLS: u32 = 8;
+/// When a run is killed: its name, and whether it has come, by the site's files and by what the run
+/// with `--json` has said.
+type Moment = (&'static str, fn(&Site, &str) -> bool);
 
-/// The last step that a run with `--json` had begun.
-fn last_step(run: &Run) -> u64 {
-    let steps = run.out.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    steps
-        .filter(|event| event["event"] == "step-started")
-        .filter_map(|event| event["number"].as_u64())
-        .last()
-        .unwrap_or(0)
+const MOMENTS: [Moment; 9] = [
+    ("the CA is asked", |_, said| said.contains(r#""number":1"#)),
+    ("the order is written down", |site, _| ordered(site)),
+    ("the answer is shown", |site, _| {
+        ordered(site) && fs::read_dir(site.path(ANSWERS)).is_ok_and(|mut dir| dir.next().is_some())
+    }),
+    ("the certificate is stored", |_, said| said.contains(r#""number":2"#)),
+    ("nginx.conf is tested", |_, said| said.contains(r#""number":3"#)),
+    ("nginx.conf is in place", |_, said| said.contains(r#""number":4"#)),
+    ("nginx reloads", |_, said| said.contains(r#""number":5"#)),
+    ("the certificate is looked at", |_, said| said.contains(r#""number":6"#)),
+    ("it is in use", |_, said| said.contains(r#""number":8"#)),
+];
+
+fn ordered(site: &Site) -> bool {
+    site.path("secrets/acme/order.json").exists()
 }
 
-/// Killed at moments spread over the whole run, the first half of them while the CA is asked. The
-/// next run finishes; as long as the certificate was not in use, the CA issues one alone.
+/// Runs `cert issue` and kills it once the moment has come, after up to 20 ms: the same each time.
+fn issue_until(site: &Site, number: usize) {
+    let (name, come) = MOMENTS[number];
+    let output = tempfile::NamedTempFile::new().expect("a file");
+    let mut command = site.command(&["--json", "cert", "issue"]);
+    command.stdout(output.reopen().expect("a file of ours")).stderr(Stdio::null());
+    let mut issue = command.spawn().expect("the program runs");
+    until(name, 60, || {
+        let ended = issue.try_wait().expect("a child can be asked");
+        assert!(ended.is_none(), "it ended before {name}");
+        come(site, &fs::read_to_string(output.path()).unwrap_or_default()).then_some(())
+    });
+    thread::sleep(Duration::from_millis(7 * number as u64 % 20));
+    issue.kill().expect("a child of ours");
+    issue.wait().expect("a child of ours");
+}
+
+/// The next run finishes, and the CA issues one certificate alone, unless the first was in use.
 pub fn killed(certified: &Certified) {
     let site = &certified.site;
-    let begun = Instant::now();
-    certified.cert("issue").ends(0);
-    let whole = begun.elapsed();
-    let mut steps = Vec::new();
     let seen = under_pace(site, 20, || {
-        for number in 0..KILLS {
-            // Odd multiples of a sixteenth, moved by up to a thirty-second: the same each time.
-            let parts = 4 * number + 1 + (number * 7 + 3) % 3;
-            let mut step = 0;
+        for (number, (name, _)) in MOMENTS.iter().enumerate() {
+            let before = certified.served();
             let (orders, issued) = certified.counts_of(|| {
-                let mut issue = site.start(&["--json", "cert", "issue"]);
-                thread::sleep(whole * parts / (4 * KILLS));
-                let ended = issue.has_ended();
-                issue.signal("KILL");
-                let killed = issue.finish();
-                step = if ended { 0 } else { last_step(&killed) };
+                issue_until(site, number);
                 certified.served();
                 certified.cert("issue").ends(0).says("serves; it ends on");
             });
-            eprintln!("           killed in step {step}: {orders} orders, {issued} certificates");
-            // Step 7 of 8 records what serves; after it a new one is wanted.
-            assert!(issued <= if (1..7).contains(&step) { 1 } else { 2 }, "{issued} certificates");
-            assert!(orders <= 2, "{orders} orders");
-            steps.push(step);
+            eprintln!("           killed when {name}: {orders} orders, {issued} certificates");
+            let in_use = number + 1 == MOMENTS.len();
+            assert_eq!(issued, if in_use { 2 } else { 1 }, "certificates when {name}");
+            // The answer to the order may be lost with the program, once.
+            assert!(orders <= 2, "{orders} orders when {name}");
+            assert_ne!(certified.served(), before, "{name}");
             certified.nothing_left();
         }
     });
     seen.lost_nothing();
-    assert!(steps.iter().filter(|step| **step > 0).count() >= 6, "the others had ended: {steps:?}");
 }
