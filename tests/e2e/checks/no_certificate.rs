@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::certified::{ANSWERS, Certified};
 use crate::load::under_pace;
@@ -195,7 +195,7 @@ const MOMENTS: [Moment; 9] = [
     ("nginx.conf is in place", |_, said| said.contains(r#""number":4"#)),
     ("nginx reloads", |_, said| said.contains(r#""number":5"#)),
     ("the certificate is looked at", |_, said| said.contains(r#""number":6"#)),
-    ("it is in use", |_, said| said.contains(r#""number":8"#)),
+    ("it is recorded", |_, said| said.contains(r#""number":7"#)),
 ];
 
 fn ordered(site: &Site) -> bool {
@@ -209,11 +209,12 @@ fn issue_until(site: &Site, number: usize) {
     let mut command = site.command(&["--json", "cert", "issue"]);
     command.stdout(output.reopen().expect("a file of ours")).stderr(Stdio::null());
     let mut issue = command.spawn().expect("the program runs");
-    until(name, 60, || {
-        let ended = issue.try_wait().expect("a child can be asked");
-        assert!(ended.is_none(), "it ended before {name}");
-        come(site, &fs::read_to_string(output.path()).unwrap_or_default()).then_some(())
-    });
+    let begun = Instant::now();
+    // Some moments are over after some milliseconds.
+    while !come(site, &fs::read_to_string(output.path()).unwrap_or_default()) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{name} does not come");
+        thread::sleep(Duration::from_millis(1));
+    }
     thread::sleep(Duration::from_millis(7 * number as u64 % 20));
     issue.kill().expect("a child of ours");
     issue.wait().expect("a child of ours");
@@ -231,8 +232,9 @@ pub fn killed(certified: &Certified) {
                 certified.cert("issue").ends(0).says("serves; it ends on");
             });
             eprintln!("           killed when {name}: {orders} orders, {issued} certificates");
-            let in_use = number + 1 == MOMENTS.len();
-            assert_eq!(issued, if in_use { 2 } else { 1 }, "certificates when {name}");
+            // At the last moment the first one may be in use already: then another was asked for.
+            let most = if number + 1 == MOMENTS.len() { 2 } else { 1 };
+            assert!((1..=most).contains(&issued), "{issued} certificates when {name}");
             // The answer to the order may be lost with the program, once.
             assert!(orders <= 2, "{orders} orders when {name}");
             assert_ne!(certified.served(), before, "{name}");
