@@ -46,7 +46,7 @@ pub fn show(certified: &Certified) {
 pub fn not_due(certified: &Certified) {
     let counts = certified.counts_of(|| {
         certified.untouched_by(|| {
-            drop(certified.cert("renew").ends(0).says("is not due").says("next renewal on"))
+            certified.cert("renew").ends(0).says("is not due").says("next renewal on");
         });
     });
     assert_eq!(counts, (0, 0));
@@ -193,8 +193,8 @@ echo sesame >passphrase; echo wrong >wrong",
         site.run(&["cert", "import", &path("bought.pfx"), "--passphrase-file", &path(passphrase)])
     };
     certified.untouched_by(|| drop(import("wrong").ends(2).says("passphrase")));
-    let root = fs::read_to_string(room.path().join("root.pem")).expect("the shop's root");
-    site.trust(&format!("{}{root}", site.roots()));
+    let shop = fs::read_to_string(room.path().join("root.pem")).expect("the shop's root");
+    site.trust(&format!("{}{shop}", site.roots()));
     import("passphrase").ends(0).says("serves; it ends on");
     assert_eq!(certified.show()["mode"], "files");
     assert_eq!(certified.show()["sha256"], certified.served());

@@ -273,7 +273,7 @@ pub fn without_tunnel(away: &Away) {
     let text = site.read("autoodoo.yaml");
     let (_, rest) = text.split_once("  ssh:\n").expect("a tunnel");
     let lines = rest.lines().take_while(|line| line.starts_with("    "));
-    let ssh: String = lines.map(|line| format!("{line}\n")).collect();
+    let ssh: String = lines.flat_map(|line| [line, "\n"]).collect();
     let ssh = format!("  ssh:\n{ssh}");
     let direct = format!("  host: {}\n", server.address);
     site.edit(&ssh, "  ssl_root_cert: ca.pem\n");
