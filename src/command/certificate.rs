@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::order::order_key;
 use super::site::Loaded;
 use super::{Adapters, Context};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Kind, Result};
 use crate::host::files;
 use crate::name::Fqdn;
 use crate::plan::certificate::{CertificateFacts, Next, is_local, is_ordered};
@@ -154,10 +154,7 @@ impl Loaded {
         let now = context.adapters.clock().now();
         let next = |why: String| Some(Next { id: new_id(context, "local"), why, stored: false });
         let Some(current) = self.certificate_in_use()? else {
-            return Ok(CertificateFacts {
-                next: next("there is none yet".to_owned()),
-                ..CertificateFacts::default()
-            });
+            return Ok(CertificateFacts { next: next(self.absence()), ..CertificateFacts::default() });
         };
         let names = self.served_names()?;
         let due = if !is_local(&current.id) {
@@ -185,22 +182,56 @@ impl Loaded {
         }
     }
 
-    /// The pair in use; `None` when its files are not complete.
+    /// The pair in use; `None` when it could not serve: see [`Loaded::broken_certificate`].
     pub fn certificate_in_use(&self) -> Result<Option<Stored>> {
         self.state.certificate.as_ref().map_or(Ok(None), |id| self.stored_certificate(id))
     }
 
-    /// The pair in this directory; `None` when its files are not complete.
+    /// The pair in this directory; `None` when a web server could not use it.
     fn stored_certificate(&self, id: &str) -> Result<Option<Stored>> {
-        let directory = self.dir.root().join(dirs::TLS).join(id);
-        let chain = files::read_text_optional(&directory.join("fullchain.pem"))?;
-        let key = files::mode_of(&directory.join("privkey.pem"))?;
-        let (Some(chain), Some(_)) = (chain, key) else { return Ok(None) };
+        let Some((chain, key)) = self.pair(id)? else { return Ok(None) };
+        if check_pair(&chain, &key).is_err() {
+            return Ok(None);
+        }
         let facts = inspect(&chain)?;
         let ordered = files::read_text_optional(&directory.join("names"))?;
         let ordered =
             ordered.map_or_else(|| facts.names.clone(), |text| text.lines().map(str::to_owned).collect());
         Ok(Some(Stored { id: id.to_owned(), chain, facts, ordered }))
+    }
+
+    fn pair(&self, id: &str) -> Result<Option<(String, Secret)>> {
+        let directory = self.dir.root().join(dirs::TLS).join(id);
+        let chain = files::read_text_optional(&directory.join("fullchain.pem"))?;
+        let key = files::read_text_optional(&directory.join("privkey.pem"))?;
+        Ok(chain.zip(key.map(Secret::new)))
+    }
+
+    /// Why the pair in use would not serve another time: nginx goes on with what it has read, until
+    /// it is started again.
+    pub fn broken_certificate(&self) -> Result<Option<Failure>> {
+        let Some(id) = &self.state.certificate else { return Ok(None) };
+        let what = format!("the certificate in use, {}/{id}, cannot serve another time", dirs::TLS);
+        let cause = match self.pair(id)? {
+            None => "fullchain.pem or privkey.pem is missing".to_owned(),
+            Some((chain, key)) => match check_pair(&chain, &key) {
+                Ok(()) => return Ok(None),
+                Err(failure) => failure.to_string(),
+            },
+        };
+        let mut failure = Failure::new(Kind::Verification, what);
+        failure.causes.push(cause);
+        Ok(Some(failure))
+    }
+
+    /// Why a certificate is wanted where there is none that could serve.
+    fn absence(&self) -> String {
+        let words = if self.state.certificate.is_some() {
+            "the one in use lacks a file, or its key is another's"
+        } else {
+            "there is none yet"
+        };
+        words.to_owned()
     }
 
     /// Refuses files that a browser would refuse, before anything is changed.
@@ -327,7 +358,7 @@ impl Loaded {
             attempts = Attempts { failures: 0, last: None, ..attempts };
         }
         let changed = match (asker, current) {
-            (_, None) => Some("there is none yet".to_owned()),
+            (_, None) => Some(self.absence()),
             (Asker::Issue, Some(_)) => Some("it was asked for".to_owned()),
             (_, Some(stored)) => self.misfit(stored, acme, &wanted),
         };

@@ -18,7 +18,8 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::pebble::{Names, Options, Pebble};
+use crate::challtestsrv::ChallTestSrv;
+use crate::pebble::{Options, Pebble};
 
 /// Blows at one of the calls that pass it.
 #[derive(Default)]
@@ -60,7 +61,7 @@ pub enum Solving {
 
 /// One machine: what it keeps, and what it shows the CA.
 pub struct Machine {
-    pub names: Rc<Names>,
+    pub names: Rc<ChallTestSrv>,
     pub accounts: RefCell<BTreeMap<String, Secret>>,
     pub order: RefCell<Option<Secret>>,
     pub presented: RefCell<Vec<Challenge>>,
@@ -71,7 +72,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub fn new(names: &Rc<Names>) -> Rc<Machine> {
+    pub fn new(names: &Rc<ChallTestSrv>) -> Rc<Machine> {
         Rc::new(Machine {
             names: Rc::clone(names),
             accounts: RefCell::default(),
@@ -196,7 +197,7 @@ impl Machine {
                 self.names.answer_http(token, "wrong");
             }
             Challenge::Http01 { token, content, .. } => self.names.answer_http(token, content),
-            Challenge::Dns01 { record, value, .. } => self.names.set_txt(record, value),
+            Challenge::Dns01 { record, value, .. } => self.names.txt(record, value),
         }
         self.presented.borrow_mut().push(challenge.clone());
     }
@@ -211,8 +212,8 @@ impl Machine {
 }
 
 /// A CA whose DNS leads every name to the answers that its machines show.
-pub fn ca(adjust: impl FnOnce(&mut Options)) -> (Rc<Names>, Pebble) {
-    let names = Names::start();
+pub fn ca(adjust: impl FnOnce(&mut Options)) -> (Rc<ChallTestSrv>, Pebble) {
+    let names = ChallTestSrv::leading_here();
     let mut options = Options::new(names.http_port, names.dns);
     adjust(&mut options);
     (Rc::new(names), Pebble::start(options))

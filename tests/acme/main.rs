@@ -1,8 +1,13 @@
 //! The ACME adapter against a real CA (`pebble`, strict, rejecting good nonces).
 
+#[path = "../support/challtestsrv.rs"]
+mod challtestsrv;
+#[path = "../support/daemon.rs"]
+mod daemon;
 mod fixture;
 #[path = "../support/pebble.rs"]
 mod pebble;
+#[path = "../support/proxy.rs"]
 mod proxy;
 mod unwell;
 

@@ -15,8 +15,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::task::LocalSet;
 
+use crate::challtestsrv::ChallTestSrv;
+use crate::daemon::free_address;
 use crate::fixture::{Machine, Solving, assert_serves, ca, order, short_patience};
-use crate::pebble::{Names, Options, Pebble, free_address};
+use crate::pebble::{Options, Pebble};
 use crate::proxy::{Alteration, Proxy, Reply};
 
 /// Why there is no certificate. Nothing is left of the attempt.
@@ -44,7 +46,7 @@ async fn another_server_that_answers_is_guessed_at() {
 
 #[tokio::test]
 async fn a_closed_port_80_is_told_of() {
-    let names = Rc::new(Names::start());
+    let names = Rc::new(ChallTestSrv::leading_here());
     let pebble = Pebble::start(Options::new(free_address().port(), names.dns));
     let failure = failure(&Machine::new(&names), &order(&pebble, &["a.example"])).await;
     assert_eq!(failure.message, "the CA could not validate `a.example`");
@@ -193,7 +195,7 @@ async fn killed_anywhere_the_next_run_finishes() {
 }
 
 /// Machines side by side, since most of it is waiting.
-async fn walk(names: &Rc<Names>, pebble: &Pebble, wanted: &Order) {
+async fn walk(names: &Rc<ChallTestSrv>, pebble: &Pebble, wanted: &Order) {
     let (mut places, mut gone_on) = (0, 0);
     for wave in 0.. {
         let machines =
@@ -218,7 +220,7 @@ enum Second {
 
 /// `None` when the first run was done before it died.
 async fn die_and_finish(
-    names: &Rc<Names>,
+    names: &Rc<ChallTestSrv>,
     pebble: &Pebble,
     wanted: &Order,
     half_calls: usize,
@@ -237,7 +239,7 @@ async fn die_and_finish(
     Some(if went_on { Second::WentOn } else { Second::BeganAnew })
 }
 
-async fn behind_a_proxy() -> (Rc<Names>, Pebble, Proxy, Order) {
+async fn behind_a_proxy() -> (Rc<ChallTestSrv>, Pebble, Proxy, Order) {
     let (names, pebble) = ca(|options| options.nonces_rejected = 0);
     let proxy = Proxy::start(&pebble).await;
     let mut order = order(&pebble, &["a.example"]);

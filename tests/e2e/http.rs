@@ -74,7 +74,7 @@ impl<'a> Browser<'a> {
         let mut command = Command::new("curl");
         let jar = self.jar.path();
         command.args(["--silent", "--show-error", "--max-time", "60", "--noproxy", "*"]);
-        command.arg("--cacert").arg(self.site.path("ca.crt"));
+        command.arg("--cacert").arg(self.site.trusted());
         command.arg("--cookie").arg(jar).arg("--cookie-jar").arg(jar);
         let about = "%{http_code} %{redirect_url}\\n%{http_version}\\n%{header_json}";
         command.args(["--write-out", &format!("{MARK}{about}")]);
@@ -161,7 +161,7 @@ impl<'a> Browser<'a> {
         ];
         let get = Get {
             connect: SocketAddr::from((Ipv4Addr::LOCALHOST, self.site.https)),
-            tls: Some(TlsTrust::Roots(self.site.read("ca.crt"))),
+            tls: Some(TlsTrust::Roots(self.site.roots())),
             host: format!("{}:{}", self.domain, self.site.https),
             path: path.to_owned(),
             headers: headers.map(|(name, value)| (name.to_owned(), value)).to_vec(),

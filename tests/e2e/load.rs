@@ -66,7 +66,7 @@ pub fn under_pace(site: &Site, pace: u32, act: impl FnOnce()) -> Seen {
 fn questions(site: &Site) -> Vec<Get> {
     let question = |path: &str| Get {
         connect: SocketAddr::from((Ipv4Addr::LOCALHOST, site.https)),
-        tls: Some(TlsTrust::Roots(site.read("ca.crt"))),
+        tls: Some(TlsTrust::Roots(site.roots())),
         host: format!("{}:{}", site.domain, site.https),
         path: path.to_owned(),
         headers: vec![("User-Agent".to_owned(), "e2e".to_owned())],

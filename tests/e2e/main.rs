@@ -7,20 +7,31 @@
 //! `AUTOODOO_TEST_ONLY=word,word` runs only those checks whose name has one of the words (and those
 //! that bring the site up).
 
+mod certified;
+#[path = "../support/challtestsrv.rs"]
+mod challtestsrv;
 mod checks;
+#[path = "../support/daemon.rs"]
+mod daemon;
 mod elsewhere;
 mod engine;
 mod http;
+mod kept;
 mod load;
+#[path = "../support/pebble.rs"]
+mod pebble;
 mod process;
+#[path = "../support/proxy.rs"]
+mod proxy;
 mod sequence;
 mod site;
 
+use certified::Certified;
 use checks::elsewhere::Away;
 use checks::neighbours::Pair;
 use checks::{
-    attachments, bad_days, by_hand, change, compose, data, databases, design, elsewhere as away, endings,
-    mail, neighbours, proxy, strain, tools, visit,
+    attachments, bad_days, by_hand, certificates, change, compose, data, databases, design,
+    elsewhere as away, endings, mail, neighbours, no_certificate, proxy as front, strain, tools, visit,
 };
 use sequence::{Check, run};
 use site::{Recipe, Site};
@@ -51,15 +62,15 @@ fn odoo_19() {
         ("JSON-RPC login", visit::logs_in),
         ("websocket", visit::websocket),
         ("TLS by testssl.sh", visit::tls_audit),
-        ("security headers", proxy::headers),
-        ("compression", proxy::compressed),
-        ("sessions apart", proxy::sessions_apart),
-        ("Odoo away", proxy::odoo_away),
-        ("no database manager", proxy::no_manager),
+        ("security headers", front::headers),
+        ("compression", front::compressed),
+        ("sessions apart", front::sessions_apart),
+        ("Odoo away", front::odoo_away),
+        ("no database manager", front::no_manager),
         ("attachments", attachments::downloads),
         ("uploaded scripts", attachments::no_script),
-        ("access log", proxy::access_log),
-        ("floods", proxy::floods),
+        ("access log", front::access_log),
+        ("floods", front::floods),
         ("clean first database", data::first_database),
         ("sorting and checksums", data::sorting),
         ("language and country", data::french),
@@ -106,15 +117,15 @@ fn odoo_14() {
         ("plain http and strangers' names", visit::other_doors),
         ("JSON-RPC login", visit::logs_in),
         ("longpolling", visit::longpolling),
-        ("security headers", proxy::headers),
-        ("compression", proxy::compressed),
-        ("sessions apart", proxy::sessions_apart),
-        ("Odoo away", proxy::odoo_away),
-        ("no database manager", proxy::no_manager),
+        ("security headers", front::headers),
+        ("compression", front::compressed),
+        ("sessions apart", front::sessions_apart),
+        ("Odoo away", front::odoo_away),
+        ("no database manager", front::no_manager),
         ("attachments", attachments::downloads),
         ("uploaded scripts", attachments::no_script),
-        ("access log", proxy::access_log),
-        ("floods", proxy::floods),
+        ("access log", front::access_log),
+        ("floods", front::floods),
         ("clean first database", data::first_database),
         ("sorting and checksums", data::sorting),
         ("roles in PostgreSQL", data::roles),
@@ -190,4 +201,34 @@ fn external_postgres() {
         ("no secret told", |away| design::no_secret_told(&away.site)),
     ];
     run("ssh", &tunnelled, checks);
+}
+
+#[test]
+fn acme() {
+    let certified = Certified::begin();
+    let checks: &[Check<Certified>] = &[
+        ("up: a certificate by ACME", certificates::comes_up),
+        ("second up", |certified| change::nothing_to_do(&certified.site)),
+        ("cert show", certificates::show),
+        ("not due", certificates::not_due),
+        ("issued under load", certificates::issue_under_load),
+        ("a further name", certificates::further_name),
+        ("kinds of key", certificates::kinds_of_key),
+        ("TLS 1.3 alone", certificates::modern),
+        ("a wildcard by DNS", certificates::wildcard),
+        ("other modes and back", certificates::other_modes),
+        ("port 80 closed", no_certificate::closed_port),
+        ("a name without an address", no_certificate::no_address),
+        ("a CA that is unwell", no_certificate::unwell_ca),
+        ("an account that the CA forgot", no_certificate::forgotten_account),
+        ("another's key", no_certificate::swapped_key),
+        ("a full disk", no_certificate::full_disk),
+        ("nginx.conf edited by hand", no_certificate::refused_configuration),
+        ("expired", no_certificate::expired),
+        ("a wrong clock", no_certificate::wrong_clock),
+        ("two at once", no_certificate::two_at_once),
+        ("killed", no_certificate::killed),
+        ("no secret told", |certified| design::no_secret_told(&certified.site)),
+    ];
+    run("acme", &certified, checks);
 }

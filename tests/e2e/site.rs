@@ -54,6 +54,24 @@ impl Recipe {
         Recipe { name: "e2e-ssh", odoo: 19, postgres: 15, port: 184, flags: &["--language", "en_US"] }
     }
 
+    /// Its certificate comes from a CA.
+    pub fn certified() -> Recipe {
+        Recipe { name: "e2e-acme", odoo: 19, postgres: 17, port: 150, flags: &["--language", "en_US"] }
+    }
+
+    fn first_port(&self) -> u16 {
+        let range = match engine() {
+            Engine::Docker => 20_000,
+            Engine::Podman => 21_000,
+        };
+        range + self.port
+    }
+
+    /// Where the site answers plain HTTP.
+    pub fn http(&self) -> u16 {
+        self.first_port()
+    }
+
     /// For sites that are never to come up.
     pub fn never_up(name: &'static str, port: u16) -> Recipe {
         Recipe { name, odoo: 19, postgres: 17, port, flags: &[] }
@@ -80,11 +98,12 @@ pub struct Site {
 impl Site {
     /// A described site of which nothing runs yet.
     pub fn init(recipe: &Recipe) -> Site {
+        Site::init_with(recipe, &[])
+    }
+
+    /// With flags that are known only now.
+    pub fn init_with(recipe: &Recipe, flags: &[&str]) -> Site {
         let engine = engine();
-        let first = match engine {
-            Engine::Docker => 20_000,
-            Engine::Podman => 21_000,
-        };
         let room = TempDir::with_prefix(recipe.name).expect("a directory");
         let place = room.path().join("site");
         fs::create_dir(&place).expect("a directory");
@@ -94,18 +113,24 @@ impl Site {
             database: recipe.name.replace('-', "_"),
             release: recipe.odoo,
             domain: format!("{}.example.com", recipe.name),
-            http: first + recipe.port,
-            https: first + recipe.port + 1,
+            http: recipe.http(),
+            https: recipe.http() + 1,
             room,
             place: Mutex::new(place),
         };
         // What an earlier run that was killed has left would stand in the way.
         site.remove_by_force();
-        site.run_init(recipe, &site.dir()).ends(0);
+        let mut init = site.init_command(recipe, &site.dir());
+        init.args(flags);
+        run(init).ends(0);
         site
     }
 
     pub fn run_init(&self, recipe: &Recipe, directory: &Path) -> Run {
+        run(self.init_command(recipe, directory))
+    }
+
+    fn init_command(&self, recipe: &Recipe, directory: &Path) -> Command {
         let mut command = program(directory);
         command.args(["init", "--yes", "--name", self.name, "--domain", &self.domain]);
         command.args(["--database", &self.database, "--bind", "127.0.0.1"]);
@@ -114,7 +139,7 @@ impl Site {
         command.args(["--postgres-image", &image("postgres", recipe.postgres)]);
         command.args(["--nginx-image", &image("nginx", "1.26")]);
         command.args(recipe.flags);
-        run(command)
+        command
     }
 
     pub fn dir(&self) -> PathBuf {
@@ -135,6 +160,20 @@ impl Site {
     pub fn read(&self, relative: &str) -> String {
         let path = self.path(relative);
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// What its visitors believe, in PEM: the site's own CA, or what [`Site::trust`] was told.
+    pub fn trusted(&self) -> PathBuf {
+        let told = self.room.path().join("trusted.pem");
+        if told.exists() { told } else { self.path("ca.crt") }
+    }
+
+    pub fn trust(&self, pem: &str) {
+        fs::write(self.room.path().join("trusted.pem"), pem).expect("a directory of ours");
+    }
+
+    pub fn roots(&self) -> String {
+        fs::read_to_string(self.trusted()).expect("a file that visitors believe")
     }
 
     pub fn secret(&self, name: &str) -> String {

@@ -1,80 +1,116 @@
-//! `pebble-challtestsrv` (Debian: pebble): a DNS server that answers what it is told over HTTP.
+//! `pebble-challtestsrv` (Debian: pebble): a DNS server that answers what it is told over HTTP, and
+//! a web server that answers HTTP-01.
 
 #![allow(dead_code, reason = "each suite uses its part")]
 
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
 
 use super::daemon::{Daemon, free_address};
 
-/// Names end in a dot everywhere here. A name that it was told nothing about has no records; it
-/// knows no NXDOMAIN, no NS and no SOA.
+/// A name that it was told nothing about has no records, unless all names lead somewhere; it knows
+/// no NXDOMAIN, no NS and no SOA. Names may end in a dot.
 pub struct ChallTestSrv {
     _daemon: Daemon,
     pub dns: SocketAddr,
+    pub http_port: u16,
     management: SocketAddr,
 }
 
 impl ChallTestSrv {
     pub fn start() -> ChallTestSrv {
-        let dns = free_address();
-        let management = free_address();
-        let mut daemon = Daemon::start(
-            Command::new("pebble-challtestsrv")
-                .args([
-                    "-defaultIPv4",
-                    "",
-                    "-defaultIPv6",
-                    "",
-                    "-http01",
-                    "",
-                    "-https01",
-                    "",
-                    "-tlsalpn01",
-                    "",
-                ])
-                .args(["-dns01", &dns.to_string(), "-management", &management.to_string()]),
-        );
+        let (dns, http, management) = (free_address(), free_address(), free_address());
+        let mut command = Command::new("pebble-challtestsrv");
+        for off in ["-defaultIPv4", "-defaultIPv6", "-https01", "-tlsalpn01"] {
+            command.args([off, ""]);
+        }
+        for (option, address) in [("-http01", http), ("-dns01", dns), ("-management", management)] {
+            command.args([option, &address.to_string()]);
+        }
+        let mut daemon = Daemon::start(&mut command);
         daemon.wait_until("pebble-challtestsrv", || {
-            TcpStream::connect(management).is_ok() && TcpStream::connect(dns).is_ok()
+            [management, dns, http].iter().all(|address| TcpStream::connect(address).is_ok())
         });
-        ChallTestSrv { _daemon: daemon, dns, management }
+        ChallTestSrv { _daemon: daemon, dns, http_port: http.port(), management }
+    }
+
+    /// Every name that has no address of its own leads here.
+    pub fn leading_here() -> ChallTestSrv {
+        let server = ChallTestSrv::start();
+        server.lead_to("127.0.0.1");
+        server
+    }
+
+    /// Where names lead that have no address of their own; none when it is empty.
+    pub fn lead_to(&self, address: &str) {
+        self.tell("set-default-ipv4", &json!({ "ip": address }));
     }
 
     pub fn a(&self, host: &str, address: &str) {
-        self.post("add-a", &format!(r#"{{"host":"{host}","addresses":["{address}"]}}"#));
+        self.tell("add-a", &json!({ "host": absolute(host), "addresses": [address] }));
     }
 
     pub fn aaaa(&self, host: &str, address: &str) {
-        self.post("add-aaaa", &format!(r#"{{"host":"{host}","addresses":["{address}"]}}"#));
+        self.tell("add-aaaa", &json!({ "host": absolute(host), "addresses": [address] }));
     }
 
     pub fn cname(&self, host: &str, target: &str) {
-        self.post("set-cname", &format!(r#"{{"host":"{host}","target":"{target}"}}"#));
+        self.tell("set-cname", &json!({ "host": absolute(host), "target": absolute(target) }));
     }
 
+    /// Adds a value: a name may have several.
     pub fn txt(&self, host: &str, value: &str) {
-        self.post("set-txt", &format!(r#"{{"host":"{host}","value":"{value}"}}"#));
+        self.tell("set-txt", &json!({ "host": absolute(host), "value": value }));
+    }
+
+    /// Takes away all values of the name.
+    pub fn clear_txt(&self, host: &str) {
+        self.tell("clear-txt", &json!({ "host": absolute(host) }));
     }
 
     pub fn caa(&self, host: &str, tag: &str, value: &str) {
-        let policy = format!(r#"{{"tag":"{tag}","value":"{value}"}}"#);
-        self.post("add-caa", &format!(r#"{{"host":"{host}","policies":[{policy}]}}"#));
+        let policy = json!({ "tag": tag, "value": value });
+        self.tell("add-caa", &json!({ "host": absolute(host), "policies": [policy] }));
     }
 
     /// Every question about this name is answered with SERVFAIL.
     pub fn servfail(&self, host: &str) {
-        self.post("set-servfail", &format!(r#"{{"host":"{host}"}}"#));
+        self.tell("set-servfail", &json!({ "host": absolute(host) }));
     }
 
-    fn post(&self, verb: &str, body: &str) {
-        let mut stream = TcpStream::connect(self.management).unwrap();
-        let length = body.len();
-        let request = format!("POST /{verb} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.0 200"), "{verb} {body}: {answer}");
+    /// The name is answered for again.
+    pub fn forget_servfail(&self, host: &str) {
+        self.tell("clear-servfail", &json!({ "host": absolute(host) }));
     }
+
+    pub fn answer_http(&self, token: &str, content: &str) {
+        self.tell("add-http01", &json!({ "token": token, "content": content }));
+    }
+
+    pub fn forget_http(&self, token: &str) {
+        self.tell("del-http01", &json!({ "token": token }));
+    }
+
+    /// The URL for what a program does in the place of [`ChallTestSrv::txt`] and such.
+    pub fn management(&self, verb: &str) -> String {
+        format!("http://{}/{verb}", self.management)
+    }
+
+    fn tell(&self, verb: &str, body: &Value) {
+        curl(&["--data", &body.to_string(), &self.management(verb)]);
+    }
+}
+
+fn absolute(host: &str) -> String {
+    format!("{}.", host.trim_end_matches('.'))
+}
+
+/// Runs curl, which must succeed.
+pub fn curl(arguments: &[&str]) -> Output {
+    let output = Command::new("curl").args(["--silent", "--show-error", "--fail"]).args(arguments).output();
+    let output = output.expect("curl is installed");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
 }

@@ -2,18 +2,34 @@
 
 #![allow(dead_code, reason = "each suite uses its part")]
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// Longer than a server takes on a busy machine.
+const START: Duration = Duration::from_secs(20);
 
 /// Ends with its owner, also when a test fails.
 pub struct Daemon(Child);
 
 impl Daemon {
     pub fn start(command: &mut Command) -> Daemon {
-        let shown = format!("{command:?}");
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        Daemon(child.unwrap_or_else(|error| panic!("cannot start {shown}: {error}")))
+        Daemon::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))
+    }
+
+    /// What it says goes into a new file.
+    pub fn logged(command: &mut Command, log: &Path) -> Daemon {
+        let log = File::create(log).unwrap();
+        Daemon::spawn(command.stdout(log.try_clone().unwrap()).stderr(log))
+    }
+
+    fn spawn(command: &mut Command) -> Daemon {
+        let child = command.stdin(Stdio::null()).spawn();
+        Daemon(child.unwrap_or_else(|error| {
+            panic!("cannot start {command:?}: {error}: scripts/test installs what the tests start")
+        }))
     }
 
     /// Waits until the server answers; one that ends instead fails the test.
@@ -22,16 +38,20 @@ impl Daemon {
         while !ready() {
             let ended = self.0.try_wait().unwrap();
             assert!(ended.is_none(), "{what} ended: {ended:?}");
-            assert!(started.elapsed() < Duration::from_secs(10), "{what} does not answer");
+            assert!(started.elapsed() < START, "{what} does not answer");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    pub fn stop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.stop();
     }
 }
 

@@ -1,14 +1,13 @@
 //! A real ACME CA for tests: Debian's `pebble`, with `pebble-challtestsrv` for its DNS.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::fs::{self, File};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-const START: Duration = Duration::from_secs(20);
+use super::challtestsrv::curl;
+use super::daemon::{Daemon, free_address};
 
 /// What a CA is like.
 #[derive(Debug, Clone)]
@@ -23,11 +22,20 @@ pub struct Options {
     pub nonces_rejected: u8,
     /// Per cent of orders that find a valid authorization again.
     pub authorizations_reused: u8,
+    /// Seconds that a certificate lasts.
+    pub lifetime: u32,
 }
 
 impl Options {
     pub fn new(http_port: u16, dns: SocketAddr) -> Options {
-        Options { http_port, dns, eab: None, nonces_rejected: 20, authorizations_reused: 0 }
+        Options {
+            http_port,
+            dns,
+            eab: None,
+            nonces_rejected: 20,
+            authorizations_reused: 0,
+            lifetime: 90 * 24 * 3600,
+        }
     }
 }
 
@@ -41,7 +49,7 @@ pub struct Pebble {
     management: SocketAddr,
     options: Options,
     home: tempfile::TempDir,
-    process: Process,
+    process: Daemon,
 }
 
 impl Pebble {
@@ -59,8 +67,24 @@ impl Pebble {
 
     /// The CA forgets everything, its accounts and its own keys too.
     pub fn restart(&mut self) {
-        self.process.kill();
+        self.restart_with(|_| ());
+    }
+
+    /// The same, and it is another one afterwards.
+    pub fn restart_with(&mut self, change: impl FnOnce(&mut Options)) {
+        change(&mut self.options);
+        self.process.stop();
+        let config = config(&self.options, self.address, self.management, self.home.path());
+        fs::write(self.home.path().join("pebble.json"), config).unwrap();
         self.process = run_pebble(&self.options, self.home.path(), self.address);
+    }
+
+    /// How many orders it took, and how many certificates it issued, since it was started.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let log = self.log();
+        let count = |words: &str| log.matches(words).count();
+        (count("Added order "), count("Issued certificate serial "))
     }
 
     /// PEM of the root that issued certificates lead to.
@@ -99,11 +123,12 @@ fn config(options: &Options, address: SocketAddr, management: SocketAddr, home: 
         "ocspResponderURL": "",
         "externalAccountBindingRequired": required,
         "externalAccountMACKeys": keys,
+        "certificateValidityPeriod": options.lifetime,
     }})
     .to_string()
 }
 
-fn run_pebble(options: &Options, home: &Path, address: SocketAddr) -> Process {
+fn run_pebble(options: &Options, home: &Path, address: SocketAddr) -> Daemon {
     let mut command = Command::new("pebble");
     command
         .args(["-strict", "-config"])
@@ -112,7 +137,9 @@ fn run_pebble(options: &Options, home: &Path, address: SocketAddr) -> Process {
         .env("PEBBLE_VA_NOSLEEP", "1")
         .env("PEBBLE_WFE_NONCEREJECT", options.nonces_rejected.to_string())
         .env("PEBBLE_AUTHZREUSE", options.authorizations_reused.to_string());
-    Process::start(command, home, address)
+    let mut daemon = Daemon::logged(&mut command, &home.join("log"));
+    daemon.wait_until("pebble", || TcpStream::connect(address).is_ok());
+    daemon
 }
 
 /// A root and a server certificate for 127.0.0.1 and `localhost`; the root's PEM.
@@ -134,110 +161,4 @@ fn write_server_pair(home: &Path) -> String {
         fs::write(home.join(file), text).unwrap();
     }
     root
-}
-
-/// DNS in which every name leads to 127.0.0.1, and a web server that answers HTTP-01.
-pub struct Names {
-    pub http_port: u16,
-    pub dns: SocketAddr,
-    management: SocketAddr,
-    _home: tempfile::TempDir,
-    _process: Process,
-}
-
-impl Names {
-    #[must_use]
-    pub fn start() -> Names {
-        let home = tempfile::tempdir().unwrap();
-        let (http, dns, management) = (free_address(), free_address(), free_address());
-        let mut command = Command::new("pebble-challtestsrv");
-        command.args(["-defaultIPv6", "", "-https01", "", "-tlsalpn01", ""]);
-        for (option, address) in [("-http01", http), ("-dns01", dns), ("-management", management)] {
-            command.args([option, &address.to_string()]);
-        }
-        let process = Process::start(command, home.path(), management);
-        Names { http_port: http.port(), dns, management, _home: home, _process: process }
-    }
-
-    pub fn answer_http(&self, token: &str, content: &str) {
-        self.tell("add-http01", &serde_json::json!({ "token": token, "content": content }));
-    }
-
-    pub fn forget_http(&self, token: &str) {
-        self.tell("del-http01", &serde_json::json!({ "token": token }));
-    }
-
-    /// Adds a value: a name may have several.
-    pub fn set_txt(&self, record: &str, value: &str) {
-        self.tell("set-txt", &serde_json::json!({ "host": format!("{record}."), "value": value }));
-    }
-
-    /// Takes away all values of the name.
-    pub fn clear_txt(&self, record: &str) {
-        self.tell("clear-txt", &serde_json::json!({ "host": format!("{record}.") }));
-    }
-
-    /// Where names lead that have no address of their own; none when it is empty.
-    pub fn lead_to(&self, address: &str) {
-        self.tell("set-default-ipv4", &serde_json::json!({ "ip": address }));
-    }
-
-    fn tell(&self, what: &str, body: &serde_json::Value) {
-        curl(&["--data", &body.to_string(), &format!("http://{}/{what}", self.management)]);
-    }
-}
-
-fn curl(arguments: &[&str]) -> Output {
-    let output = Command::new("curl").args(["--silent", "--show-error", "--fail"]).args(arguments).output();
-    let output = output.expect("curl is installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    output
-}
-
-/// A server; killed when it goes.
-struct Process(Child);
-
-impl Process {
-    /// Returns when it takes connections.
-    fn start(mut command: Command, home: &Path, address: SocketAddr) -> Process {
-        let log = File::create(home.join("log")).unwrap();
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let name = command.get_program().to_owned();
-        let child = command.spawn();
-        let mut process = Process(child.unwrap_or_else(|error| {
-            panic!("{}: {error}: scripts/test installs Debian's package `pebble`", name.display())
-        }));
-        let deadline = Instant::now() + START;
-        while TcpStream::connect(address).is_err() {
-            let ended = process.0.try_wait().unwrap().is_some();
-            let log = || fs::read_to_string(home.join("log")).unwrap();
-            assert!(!ended && Instant::now() < deadline, "{} does not start:\n{}", name.display(), log());
-            thread::sleep(Duration::from_millis(20));
-        }
-        process
-    }
-
-    fn kill(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// A port of 127.0.0.1 that nobody uses, for TCP and UDP.
-#[must_use]
-pub fn free_address() -> SocketAddr {
-    let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-    loop {
-        let listener = TcpListener::bind(any).unwrap();
-        let address = listener.local_addr().unwrap();
-        if UdpSocket::bind(address).is_ok() {
-            return address;
-        }
-    }
 }

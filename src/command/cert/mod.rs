@@ -125,9 +125,13 @@ struct Outcome {
 
 fn outcome<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, event: &'static str) -> Result<Outcome> {
     let now = context.adapters.clock().now();
-    let stored = loaded
-        .certificate_in_use()?
-        .ok_or_else(|| Failure::failed("the site has no certificate").hint("`autoodoo up` gets one"))?;
+    let Some(stored) = loaded.certificate_in_use()? else {
+        let none = || Failure::failed("the site has no certificate").hint("`autoodoo up` gets one");
+        // One that would have to be replaced, and the schedule waits after a failed attempt.
+        return Err(loaded.broken_certificate()?.map_or_else(none, |broken| {
+            broken.hint("`autoodoo cert issue` gets another one at once and puts it in place")
+        }));
+    };
     let decision = match &loaded.site.tls {
         Tls::Acme(acme) => Some(loaded.renewal(Some(&stored), acme, Asker::Schedule, now)?),
         _ => None,

@@ -69,6 +69,11 @@ struct Look {
 pub async fn cmd_show<A: Adapters>(context: &Context<'_, A>) -> Result<()> {
     let loaded = load(context)?;
     let now = context.adapters.clock().now();
+    if let Some(broken) = loaded.broken_certificate()? {
+        return Err(broken.hint(
+            "`autoodoo cert issue` gets another one and puts it in place; until then nginx must not restart",
+        ));
+    }
     let Some(stored) = loaded.certificate_in_use()? else {
         return Err(Failure::new(Kind::Verification, "the site has no certificate yet")
             .hint("`autoodoo up` gets one"));

@@ -3,6 +3,7 @@
 pub mod attachments;
 pub mod bad_days;
 pub mod by_hand;
+pub mod certificates;
 pub mod change;
 pub mod compose;
 pub mod data;
@@ -12,6 +13,7 @@ pub mod elsewhere;
 pub mod endings;
 pub mod mail;
 pub mod neighbours;
+pub mod no_certificate;
 pub mod proxy;
 pub mod strain;
 pub mod tools;

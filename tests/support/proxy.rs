@@ -1,6 +1,8 @@
 //! In front of a real CA: writes down what is asked, and says other things than the CA where a test
 //! wants it.
 
+#![allow(dead_code, reason = "each suite uses its part")]
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
