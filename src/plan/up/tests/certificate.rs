@@ -67,7 +67,7 @@ fn certificate_plan(world: &World) -> Plan {
                 assert_eq!(path, Path::new(files::NGINX_CANDIDATE));
                 assert_eq!(with_certificate(&content.0, certificate_in(live).unwrap()), *live);
             }
-            Action::TestNginxConf { .. }
+            Action::TestInNginx { .. }
             | Action::PublishNginxConf { .. }
             | Action::ReloadNginx { .. }
             | Action::IssueCertificate { .. }
