@@ -154,7 +154,10 @@ pub fn expired(certified: &Certified) {
 /// With the machine's clock this far off (libfaketime).
 fn at_another_time(certified: &Certified, offset: &str, args: &[&str]) -> Run {
     let mut command = certified.site.command(args);
-    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+    // Debian: libfaketime; the directory is named by the processor.
+    let libraries = fs::read_dir("/usr/lib").expect("a directory").flatten();
+    let mut found = libraries.map(|entry| entry.path().join("faketime/libfaketime.so.1"));
+    let library = found.find(|path| path.exists()).expect("libfaketime is installed");
     command.env("LD_PRELOAD", library).env("FAKETIME", offset).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     start(command, "").finish()
 }
