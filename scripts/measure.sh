@@ -54,6 +54,11 @@ check_engine() {
   done
 }
 
+# In the site's network.
+address_of() {
+  client inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$1"
+}
+
 engine_version() {
   case $ENGINE in
     docker) client version --format '{{.Server.Version}}' ;;
@@ -95,12 +100,12 @@ clean_up() {
   [[ -z $WORK ]] || rm -rf "$WORK"
 }
 
-# make_site_in DIR NAME HTTP_PORT HTTPS_PORT
+# make_site_in DIR NAME HTTP_PORT HTTPS_PORT OPTION...
 make_site_in() {
   mkdir -p "$1"
   "$OURS" --site-dir "$1" --yes init --name "$2" --domain "$DOMAIN" --bind 127.0.0.1 --language en_US \
     --odoo-image "$(image "odoo:$ODOO")" --postgres-image "$(image "postgres:$POSTGRES")" \
-    --nginx-image "$(image "nginx:$NGINX")" --http-port "$3" --https-port "$4"
+    --nginx-image "$(image "nginx:$NGINX")" --http-port "$3" --https-port "$4" "${@:5}"
 }
 
 # --- figures ----------------------------------------------------------------
@@ -112,6 +117,25 @@ median() {
     awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'
 }
 largest() { sort -n "$WORK/figures/$1" | tail -n 1; }
+
+# timed FIGURE COMMAND...: microseconds.
+timed() {
+  local figure=$1 begun=${EPOCHREALTIME/./} ended
+  shift
+  "$@" || return
+  ended=${EPOCHREALTIME/./}
+  record "$figure" $((ended - begun))
+}
+
+# weighed FIGURE COMMAND...: KiB resident at most. A small program must be the
+# one that forks: the kernel counts the memory of whoever it was before `exec`.
+weighed() {
+  command time --format=%M --append --output="$WORK/figures/$1" "${@:2}"
+}
+
+# Of figures that timed and weighed took.
+ms() { awk -v us="$(median "$1")" 'BEGIN { print us / 1e3 }'; }
+mib() { awk -v kib="$(largest "$1")" 'BEGIN { print kib / 1024 }'; }
 
 # row MEASURE UNIT OURS THEIRS GOAL: the goal, such as "<= 1.05" or ">= 20", is for
 # the ratio where THEIRS is a number, else for OURS; "-" only informs.

@@ -2,10 +2,11 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use instant_acme::{Account, AccountCredentials, Error, ExternalAccountKey, NewAccount};
+use instant_acme::{Account, AccountCredentials, Error, ExternalAccountKey, Key, NewAccount};
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
-use super::answer::{explain, is_account_gone};
+use super::answer::{explain, is_account_gone, is_doubtful, is_refused};
 use super::work::Work;
 use super::{CaFailure, Eab, Solver};
 use crate::event::Event;
@@ -21,6 +22,30 @@ struct Stored {
     eab_kid: Option<String>,
 }
 
+/// The form in the vault before the CA is asked for the account: a key that is asked with again leads
+/// to the same account (RFC 8555, section 7.3.1), whatever became of the first answer.
+#[derive(Serialize, Deserialize)]
+struct Begun {
+    /// PKCS#8, base64url.
+    key: String,
+}
+
+/// The account's URL, as a CAA record's `accounturi` names it (RFC 8657, section 3). `account` is what
+/// a [`Vault`](super::Vault) keeps; `None` while the CA has not made the account.
+#[must_use]
+pub fn account_url(account: &Secret) -> Option<String> {
+    /// The library's form.
+    #[derive(Deserialize)]
+    struct Url {
+        credentials: Id,
+    }
+    #[derive(Deserialize)]
+    struct Id {
+        id: String,
+    }
+    serde_json::from_str::<Url>(account.expose()).ok().map(|url| url.credentials.id)
+}
+
 /// An account to order with.
 pub(super) struct Held {
     pub(super) account: Account,
@@ -31,37 +56,47 @@ pub(super) struct Held {
 /// The account in the vault, or a new one.
 pub(super) async fn open<S: Solver>(work: &Work<'_, S>) -> Result<Held, CaFailure> {
     let Some(text) = work.tools.vault.load_account(work.directory())? else {
-        return register(work).await;
+        return register(work, None).await;
     };
+    if let Ok(begun) = serde_json::from_str::<Begun>(text.expose()) {
+        return register(work, Some(begun)).await;
+    }
     let Ok(stored) = serde_json::from_str::<Stored>(text.expose()) else {
         note(work, "the stored ACME account cannot be read: a new one is made");
-        return register(work).await;
+        return register(work, None).await;
     };
     if stored.eab_kid.as_ref() != work.order.eab.as_ref().map(|eab| &eab.kid) {
         note(work, "the ACME account is bound to another external account: a new one is made");
-        return register(work).await;
+        return register(work, None).await;
     }
     let account = restore(work, &text)
         .await
         .map_err(|error| explain(&error, format!("cannot use the stored ACME account with {}", work.ca())))?;
-    if stored.email == work.order.email {
-        return Ok(Held { account, fresh: false });
-    }
-    match tell_email(work, &account).await {
-        Ok(()) => {
-            let email = work.order.email.clone();
-            save(work, &Stored { email, ..stored })?;
-            Ok(Held { account, fresh: false })
-        }
+    match update_email(work, &account, stored).await {
+        Ok(()) => Ok(Held { account, fresh: false }),
         Err(error) if is_account_gone(&error) => replace(work).await,
-        Err(error) => Err(explain(&error, format!("cannot tell {} the new e-mail address", work.ca()))),
+        Err(error) => Err(no_email(work, &error)),
     }
+}
+
+/// Tells the CA the address if it does not know it yet.
+async fn update_email<S: Solver>(work: &Work<'_, S>, account: &Account, stored: Stored) -> Result<(), Error> {
+    if stored.email == work.order.email {
+        return Ok(());
+    }
+    tell_email(work, account).await?;
+    let email = work.order.email.clone();
+    save(work, &Stored { email, ..stored }).map_err(own)
+}
+
+fn no_email<S: Solver>(work: &Work<'_, S>, error: &Error) -> CaFailure {
+    explain(error, format!("cannot tell {} the e-mail address", work.ca()))
 }
 
 /// A new account with a new key, in place of one that the CA no longer has.
 pub(super) async fn replace<S: Solver>(work: &Work<'_, S>) -> Result<Held, CaFailure> {
     note(work, &format!("{} no longer knows the ACME account: a new one is made", work.ca()));
-    register(work).await
+    register(work, None).await
 }
 
 /// Asks the CA, by a request to the account itself that changes nothing.
@@ -87,30 +122,87 @@ async fn tell_email<S: Solver>(work: &Work<'_, S>, account: &Account) -> Result<
     work.persist(async || account.update_contacts(&contact).await).await
 }
 
-/// Dying between the CA's answer and the vault leaves an account behind that nobody uses; the
-/// library makes the key and the account in one go.
-async fn register<S: Solver>(work: &Work<'_, S>) -> Result<Held, CaFailure> {
+async fn register<S: Solver>(work: &Work<'_, S>, begun: Option<Begun>) -> Result<Held, CaFailure> {
     check_terms(work)?;
-    let eab = work.order.eab.as_ref().map(external_key).transpose()?;
-    if work.facts.external_account_required && eab.is_none() {
-        return Err(Failure::usage(format!("{} serves its customers only", work.ca()))
-            .hint("give the key id and the HMAC key for external account binding that the CA shows you")
-            .into());
+    check_customer(work)?;
+    if work.order.eab.is_some() {
+        return make_at_once(work).await;
     }
+    match make(work, begun).await {
+        Ok((account, stored)) => {
+            update_email(work, &account, stored).await.map_err(|error| no_email(work, &error))?;
+            Ok(Held { account, fresh: true })
+        }
+        // There are CAs that want the address in the same request.
+        Err(error) if is_refused(&error) && work.order.email.is_some() => make_at_once(work).await,
+        Err(error) => Err(no_account(work, &error)),
+    }
+}
+
+/// Makes the account of a key that is in the vault, asking as often as need be.
+async fn make<S: Solver>(work: &Work<'_, S>, begun: Option<Begun>) -> Result<(Account, Stored), Error> {
+    let begun = begun.map_or_else(|| begin(work).map_err(own), Ok)?;
+    let (account, credentials) = work
+        .persist(async || {
+            let builder = Account::builder_with_http(Box::new(work.http.clone()));
+            builder.create_from_key(key_pair(&begun)?, work.directory().to_owned()).await
+        })
+        .await?;
+    let stored = Stored { credentials, email: None, eab_kid: None };
+    save(work, &stored).map_err(own)?;
+    Ok((account, stored))
+}
+
+fn begin<S: Solver>(work: &Work<'_, S>) -> Result<Begun> {
+    let (_, key) = Key::generate_pkcs8().context("cannot make the ACME account's key")?;
+    let begun = Begun { key: BASE64_URL_SAFE_NO_PAD.encode(key.secret_pkcs8_der()) };
+    let text = serde_json::to_string(&begun).context("cannot write the ACME account's key down")?;
+    work.tools.vault.save_account(work.directory(), &Secret::new(text))?;
+    Ok(begun)
+}
+
+fn key_pair(begun: &Begun) -> Result<(Key, PrivateKeyDer<'static>), Error> {
+    let unreadable = || Error::Str("the stored ACME account's key cannot be read");
+    let der = BASE64_URL_SAFE_NO_PAD.decode(&begun.key).map_err(|_| unreadable())?;
+    let key = Key::from_pkcs8_der(PrivatePkcs8KeyDer::from(der.as_slice()))?;
+    Ok((key, PrivateKeyDer::Pkcs8(der.into())))
+}
+
+/// All in one request, which is what the library has for external accounts: it makes the key itself. Not
+/// asked again when the answer is lost, since each time makes another account, and some bindings
+/// serve once.
+async fn make_at_once<S: Solver>(work: &Work<'_, S>) -> Result<Held, CaFailure> {
+    let eab = work.order.eab.as_ref().map(external_key).transpose()?;
     let contact = contact(work.order.email.as_deref());
     let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
     let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-    let made = work
-        .persist(async || {
-            let builder = Account::builder_with_http(Box::new(work.http.clone()));
-            builder.create(&new, work.directory().to_owned(), eab.as_ref()).await
-        })
-        .await;
-    let (account, credentials) =
-        made.map_err(|error| explain(&error, format!("cannot make an account with {}", work.ca())))?;
+    let builder = Account::builder_with_http(Box::new(work.http.clone()));
+    let made = builder.create(&new, work.directory().to_owned(), eab.as_ref()).await;
+    let (account, credentials) = made.map_err(|error| no_account(work, &error))?;
     let (email, eab_kid) = (work.order.email.clone(), work.order.eab.as_ref().map(|eab| eab.kid.clone()));
     save(work, &Stored { credentials, email, eab_kid })?;
     Ok(Held { account, fresh: true })
+}
+
+fn no_account<S: Solver>(work: &Work<'_, S>, error: &Error) -> CaFailure {
+    let mut told = explain(error, format!("cannot make an account with {}", work.ca()));
+    if work.order.eab.is_some() && is_doubtful(error) {
+        let hint = "the CA may have made it all the same: where a key id serves once, ask the CA for another";
+        told.failure = told.failure.hint(hint);
+    }
+    told
+}
+
+fn own(failure: Failure) -> Error {
+    Error::Other(Box::new(failure))
+}
+
+fn check_customer<S: Solver>(work: &Work<'_, S>) -> Result<()> {
+    if !work.facts.external_account_required || work.order.eab.is_some() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("{} serves its customers only", work.ca()))
+        .hint("give the key id and the HMAC key for external account binding that the CA shows you"))
 }
 
 fn check_terms<S: Solver>(work: &Work<'_, S>) -> Result<()> {
@@ -152,6 +244,14 @@ mod tests {
 
     fn key(text: &str) -> Result<ExternalAccountKey> {
         external_key(&Eab { kid: "kid-1".to_owned(), hmac_key: Secret::new(text) })
+    }
+
+    #[test]
+    fn the_account_has_a_url_once_the_ca_has_made_it() {
+        let url = |text: &str| account_url(&Secret::new(text));
+        let made = r#"{"credentials":{"id":"https://ca.example/account/1","key_pkcs8":"x"},"email":null}"#;
+        assert_eq!(url(made).as_deref(), Some("https://ca.example/account/1"));
+        assert_eq!((url(r#"{"key":"x"}"#), url("{")), (None, None));
     }
 
     #[test]

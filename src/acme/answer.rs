@@ -104,6 +104,13 @@ pub(super) fn is_refused(error: &Error) -> bool {
     client_error && !is_rate_limit(error)
 }
 
+/// The CA says that there is no such order, or none of this account. Whatever stands between us and
+/// the CA (a proxy that wants a password, a filter) may refuse too, and knows nothing of orders.
+pub(super) fn is_no_order(error: &Error) -> bool {
+    let absent = refusal(error).is_some_and(|refusal| matches!(refusal.status, 404 | 410));
+    absent || (is_refused(error) && problem(error).is_some_and(problem::is_acme))
+}
+
 /// The request without its optional parts may fare better: the CA refused this one, or did
 /// something with it that the library does not accept.
 pub(super) fn is_about_content(error: &Error) -> bool {
@@ -120,17 +127,24 @@ pub(super) fn is_account_gone(error: &Error) -> bool {
     matches!(problem_kind(error), "accountDoesNotExist" | "unauthorized")
 }
 
-/// Whether the same request may well succeed within a minute.
+/// Whether the same request may well succeed later: at once, or after the time that the CA names.
 pub(super) fn is_transient(error: &Error) -> bool {
-    if is_rate_limit(error) {
-        return false;
-    }
     match trouble(error) {
         Some(Trouble::Late(_) | Trouble::Connection(_)) => true,
-        // Who names a time does not want to be asked before.
-        Some(Trouble::Refused(refusal)) => refusal.status >= 500 && refusal.retry_after.is_none(),
+        // Let's Encrypt answers so when it is busy. Without a time, the limit is of another kind.
+        Some(Trouble::Refused(refusal)) if is_rate_limit(error) => refusal.retry_after.is_some(),
+        Some(Trouble::Refused(refusal)) => refusal.status >= 500,
         Some(Trouble::Untrusted(_)) => false,
         None => problem_kind(error) == "badNonce",
+    }
+}
+
+/// Whether the CA may have done what it was asked for although its answer is none.
+pub(super) fn is_doubtful(error: &Error) -> bool {
+    match trouble(error) {
+        Some(Trouble::Late(_) | Trouble::Connection(_)) => true,
+        Some(Trouble::Refused(refusal)) => refusal.status >= 500,
+        Some(Trouble::Untrusted(_)) | None => false,
     }
 }
 
@@ -189,8 +203,10 @@ mod tests {
             (refused(500, Some("serverInternal"), None), true),
             (refused(502, None, None), true),
             (refused(503, None, None), true),
-            (refused(503, None, LATER), false),
+            (refused(503, None, LATER), true),
             (refused(429, None, None), false),
+            (refused(429, None, LATER), true),
+            (refused(503, Some("rateLimited"), LATER), true),
             (refused(503, Some("rateLimited"), None), false),
             (refused(400, Some("badNonce"), None), false),
             (refused(403, Some("unauthorized"), None), false),
@@ -219,6 +235,22 @@ mod tests {
         assert!(is_refused(&refused(404, None, None)));
         assert!(!is_refused(&refused(429, Some("rateLimited"), None)));
         assert!(!is_refused(&refused(500, None, None)));
+    }
+
+    #[test]
+    fn only_the_ca_knows_that_there_is_no_order() {
+        let table = [
+            (refused(404, None, None), true),
+            (refused(403, Some("unauthorized"), None), true),
+            (refused(400, Some("malformed"), None), true),
+            (refused(403, None, None), false),
+            (refused(407, None, None), false),
+            (refused(429, Some("rateLimited"), None), false),
+            (refused(500, Some("serverInternal"), None), false),
+        ];
+        for (error, expected) in table {
+            assert_eq!(is_no_order(&error), expected, "{error}");
+        }
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub(super) fn check(chain_pem: &str, key: &Secret, names: &[String]) -> Result<(
         .context("the CA sent something that is no certificate")?;
     let (_, leaf) =
         X509Certificate::from_der(&leaf).context("the CA sent a certificate that cannot be understood")?;
-    if leaf.public_key().raw != key_pair(key)?.subject_public_key_info() {
+    // Not the whole SubjectPublicKeyInfo: encodings of an algorithm's parameters differ.
+    if leaf.public_key().subject_public_key.data != key_pair(key)?.der_bytes() {
         return Err(Failure::failed("the CA sent a certificate for another key"));
     }
     let certified = dns_names(&leaf)?;

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::answer::explain;
 use super::http::Http;
+use super::problem::clean;
 use super::{CaFailure, DirectoryFacts, Endpoint, RenewalInfo};
 
 /// RFC 9773, section 4.3.3: asked again after six hours when the CA says nothing.
@@ -68,11 +69,11 @@ pub(super) async fn ask(http: &Http, endpoint: &Endpoint) -> Result<Directory, E
     let meta = raw.meta;
     Ok(Directory {
         facts: DirectoryFacts {
-            terms_of_service: meta.terms_of_service,
-            website: meta.website,
+            terms_of_service: meta.terms_of_service.as_deref().map(clean),
+            website: meta.website.as_deref().map(clean),
             caa_identities: meta.caa_identities,
             external_account_required: meta.external_account_required,
-            profiles: meta.profiles,
+            profiles: meta.profiles.iter().map(|(name, words)| (clean(name), clean(words))).collect(),
             renewal_info: raw.renewal_info.is_some(),
             date: http.date(),
         },
@@ -107,7 +108,7 @@ pub(super) async fn renewal_info(
         start: raw.suggested_window.start,
         end: raw.suggested_window.end,
         retry_after: http.pause().unwrap_or(USUAL_PAUSE).clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
-        explanation_url: raw.explanation_url,
+        explanation_url: raw.explanation_url.as_deref().map(clean),
     }))
 }
 

@@ -20,7 +20,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use account::account_url;
 pub use patience::Patience;
+pub use pending::after_storing;
 
 use crate::event::Reporter;
 use crate::failure::{Failure, Result};
@@ -82,6 +84,9 @@ pub struct Order {
     pub key_type: String,
     /// PEM of the certificate that this one takes the place of (RFC 9773, section 5).
     pub replaces: Option<String>,
+    /// Not to go on with an earlier order that has no certificate yet: a person's way out of one that
+    /// hangs.
+    pub fresh: bool,
 }
 
 /// A certificate with its key.
@@ -151,8 +156,9 @@ pub trait Vault {
     fn save_account(&self, directory: &str, account: &Secret) -> Result<()>;
     fn load_order(&self) -> Result<Option<Secret>>;
     fn save_order(&self, order: &Secret) -> Result<()>;
-    /// Nothing to forget is no failure. After [`Ca::obtain`] the caller does this once it has
-    /// stored the certificate, and not before: until then the order can fetch it again.
+    /// Nothing to forget is no failure. After [`Ca::obtain`] the caller does this, or saves what
+    /// [`after_storing`] keeps, once it has stored the certificate and not before: until then the
+    /// order can fetch it again.
     fn forget_order(&self) -> Result<()>;
 }
 
@@ -190,8 +196,8 @@ pub trait Ca {
     ) -> Result<Option<RenewalInfo>, CaFailure>;
 
     /// A certificate for all the names, from an order that was begun earlier where there is one.
-    /// Answers to challenges are taken away again whatever happens, short of the program's death;
-    /// then the next call does it.
+    /// Answers to challenges are taken away again, unless the CA may still look for them or the
+    /// program dies; then the next call does it.
     async fn obtain<S: Solver>(&self, order: &Order, tools: Tools<'_, S>) -> Result<Issued, CaFailure>;
 }
 

@@ -18,6 +18,11 @@ fn plain(kind: Option<&str>) -> &str {
     kind.strip_prefix(PREFIX).unwrap_or(kind)
 }
 
+/// Whether it is one of ACME's own (RFC 8555, section 6.7).
+pub(super) fn is_acme(problem: &Problem) -> bool {
+    problem.r#type.as_deref().is_some_and(|kind| kind.starts_with(PREFIX))
+}
+
 /// The problem in one line: its detail, its type, and what it says of single names.
 pub(super) fn words(problem: &Problem) -> String {
     let whole = said(problem.detail.as_deref(), kind(problem));
@@ -31,12 +36,27 @@ pub(super) fn words(problem: &Problem) -> String {
     std::iter::once(whole).chain(parts).collect::<Vec<_>>().join("; ")
 }
 
+/// What a CA says can be anything; so much of it goes to a terminal.
+const LONGEST_WORDS: usize = 1000;
+
+/// Text from the CA, safe for a terminal: no control characters, not too long.
+pub(super) fn clean(text: &str) -> String {
+    let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut shown: String = text.chars().take(LONGEST_WORDS).map(visible).collect();
+    if text.chars().nth(LONGEST_WORDS).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 fn said(detail: Option<&str>, kind: &str) -> String {
-    match (detail.map(|detail| detail.trim_end_matches('.')), kind) {
-        (Some(detail), "") => detail.to_owned(),
+    let detail = detail.map(|detail| clean(detail.trim_end_matches('.')));
+    let kind = clean(kind);
+    match (detail, kind.as_str()) {
+        (Some(detail), "") => detail,
         (Some(detail), kind) => format!("{detail} ({kind})"),
         (None, "") => "the CA gives no reason".to_owned(),
-        (None, kind) => kind.to_owned(),
+        (None, _) => kind,
     }
 }
 
@@ -57,8 +77,8 @@ pub(super) fn is_users_fault(kind: &str) -> bool {
 pub(super) fn hint(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "rateLimited" => {
-            "the CA counts certificates, orders and failed attempts for each domain; its staging server, where \
-             it has one, is for trying things out"
+            "the CA counts certificates, orders and failed attempts for each domain, and new accounts for each \
+             network address; its staging server, where it has one, is for trying things out"
         }
         "externalAccountRequired" => {
             "the CA serves its customers only: give the key id and the HMAC key that it shows you"
@@ -84,6 +104,14 @@ fn validation_kind(problem: &Problem) -> &str {
         }
         kind => kind,
     }
+}
+
+/// Let's Encrypt looks from several networks; its words when only others than the first fail.
+fn elsewhere(problem: &Problem) -> Option<&'static str> {
+    problem.detail.as_deref()?.contains("secondary validation").then_some(
+        "the CA sees the name from one place and not from others: a firewall that lets some countries or \
+         networks in only, or name servers that do not all answer alike",
+    )
 }
 
 /// What the user can do about a name that the CA could not validate.
@@ -131,7 +159,9 @@ pub(super) fn invalid_order(
         names => names.iter().map(|(name, problem)| format!("`{name}`: {}", words(problem))).collect(),
     };
     let problems = names.iter().map(|(_, problem)| problem).chain(order);
-    for hint in problems.filter_map(|problem| validation_hint(validation_kind(problem), challenge)) {
+    for hint in problems.flat_map(|problem| {
+        [elsewhere(problem), validation_hint(validation_kind(problem), challenge)].into_iter().flatten()
+    }) {
         if !failure.hints.iter().any(|known| known == hint) {
             failure = failure.hint(hint);
         }
@@ -199,6 +229,20 @@ mod tests {
             let failure = invalid_order(&names, None, ChallengeKind::Http01);
             assert!(failure.hints[0].contains(expected), "{failure:?}");
         }
+    }
+
+    #[test]
+    fn a_name_seen_from_one_place_only_is_told_of_first() {
+        let names = [("a.example".to_owned(), problem("connection", "During secondary validation: Timeout"))];
+        let hints = invalid_order(&names, None, ChallengeKind::Http01).hints;
+        assert!(hints[0].contains("from one place and not from others") && hints.len() == 2, "{hints:?}");
+    }
+
+    #[test]
+    fn what_the_ca_says_cannot_upset_a_terminal() {
+        let said = words(&problem("x\\u001b", &format!("\\u001b[2Jno\\n{}", "a".repeat(5000))));
+        assert!(said.starts_with("\u{fffd}[2Jno\u{fffd}aaa") && said.ends_with("a… (x\u{fffd})"), "{said}");
+        assert!(said.chars().count() < 1100 && !said.contains(char::is_control));
     }
 
     #[test]

@@ -13,8 +13,9 @@ use crate::failure::{Failure, Kind, Result};
 use crate::host::files;
 use crate::host::probe::{Probe, Shown};
 use crate::name::Fqdn;
-use crate::plan::certificate::CertificateOrder;
+use crate::plan::certificate::{CertificateOrder, is_ordered};
 use crate::secret::Secret;
+use crate::site::acme::CertificateName;
 use crate::stack::dirs;
 use crate::tls::inspect::{check_pair, inspect};
 use crate::tls::local_ca::{CaPair, issue, new_ca};
@@ -23,6 +24,8 @@ const CHAIN: &str = "fullchain.pem";
 const KEY: &str = "privkey.pem";
 /// What nginx is told besides, about this pair.
 const STAPLING: &str = "stapling.conf";
+/// What it was ordered for, a name a line.
+const NAMES: &str = "names";
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
@@ -41,8 +44,12 @@ pub trait Orders {
         reporter: &'a dyn Reporter,
     ) -> LocalBoxFuture<'a, Result<Issued>>;
 
-    /// What was ordered is stored: the CA need not be asked for it again.
-    fn settle(&self, order: &CertificateOrder) -> Result<()>;
+    /// Remembers that this order came to its end.
+    fn remember(&self, order: &CertificateOrder) -> Result<()>;
+
+    /// What was ordered is stored: the CA need not be asked for it again. Doing it twice is no
+    /// failure.
+    fn settle(&self) -> Result<()>;
 }
 
 impl<E: Engine, P: Probe> Bench<'_, E, P> {
@@ -81,23 +88,26 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
 
     pub(super) async fn order_certificate(&mut self, order: &CertificateOrder) -> Result<()> {
         let issued = self.orders.obtain(order, self.reporter).await?;
+        let names: Vec<&str> = order.names.iter().map(CertificateName::as_str).collect();
+        let directory = self.certificate_directory(&order.id);
+        files::ensure_dir(&directory, 0o700)?;
+        files::write_atomic(&directory.join(NAMES), names.join("\n").as_bytes(), 0o600)?;
         self.store_certificate(&order.id, &issued.chain_pem, &issued.key_pem)?;
-        self.orders.settle(order)
+        self.orders.remember(order)?;
+        self.orders.settle()
     }
 
-    /// Each pair has a directory of its own, so that certificate and key always belong together.
     fn store_certificate(&mut self, id: &str, chain: &str, key: &Secret) -> Result<()> {
-        let directory = self.certificate_directory(id);
-        files::ensure_dir(&directory, 0o700)?;
-        let stapling = if inspect(chain)?.ocsp_responder.is_some() { "ssl_stapling on;\n" } else { "" };
-        files::write_atomic(&directory.join(KEY), key.expose().as_bytes(), 0o600)?;
-        files::write_atomic(&directory.join(STAPLING), stapling.as_bytes(), 0o600)?;
-        files::write_atomic(&directory.join(CHAIN), chain.as_bytes(), 0o600)?;
+        store_pair(&self.certificate_directory(id), chain, key)?;
         self.state.stored_certificate = Some(id.to_owned());
         self.dir.save_state(&self.state)
     }
 
     pub(super) fn use_certificate(&mut self, id: &str) -> Result<()> {
+        if is_ordered(id) {
+            // A run may have died between storing it and this.
+            self.orders.settle()?;
+        }
         self.state.certificate = Some(id.to_owned());
         self.state.stored_certificate = None;
         self.dir.save_state(&self.state)
@@ -148,6 +158,16 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             !is_ours(name) || keep.iter().any(|kept| kept == name)
         })
     }
+}
+
+/// Each pair has a directory of its own, so that certificate and key always belong together. The chain
+/// comes last: without it the pair counts as not there.
+pub fn store_pair(directory: &Path, chain: &str, key: &Secret) -> Result<()> {
+    files::ensure_dir(directory, 0o700)?;
+    let stapling = if inspect(chain)?.ocsp_responder.is_some() { "ssl_stapling on;\n" } else { "" };
+    files::write_atomic(&directory.join(KEY), key.expose().as_bytes(), 0o600)?;
+    files::write_atomic(&directory.join(STAPLING), stapling.as_bytes(), 0o600)?;
+    files::write_atomic(&directory.join(CHAIN), chain.as_bytes(), 0o600)
 }
 
 /// People trust this CA: it is never replaced by accident.

@@ -10,15 +10,13 @@ use crate::name::DbName;
 use crate::plan::server::{
     DatabaseFacts, ServerCheck, ServerFacts, Verdict, Wanted, judge_database, judge_server, unreachable,
 };
-use crate::render::libpq::Endpoint;
 
 /// Where whoever may connect at all may connect, and where Odoo looks which databases there are.
 const MAINTENANCE: &str = "postgres";
 
 impl<E: Engine, P: Probe> Bench<'_, E, P> {
     pub(super) async fn check_server(&mut self, check: &ServerCheck) -> Result<()> {
-        let endpoint = Endpoint::of_external(&check.external);
-        client::furnish(self.engine, &check.container, &endpoint, self.secrets).await?;
+        client::furnish(self.engine, &check.container, &check.endpoint, self.secrets).await?;
         let server = self.server_facts(check).await?;
         let notes = judge_server(check, &server)?;
         for wanted in &check.databases {

@@ -30,6 +30,8 @@ use crate::host::secrets::Secrets;
 use crate::host::site_dir::SiteDir;
 use crate::host::ssh::Ssh;
 use crate::plan::{Action, Plan, Step};
+use crate::render::odoo_conf::SOCKET_DIRECTORY;
+use crate::stack::server::CANDIDATE_SOCKET;
 use crate::state::State;
 
 /// Milliseconds between two questions while something is waited for.
@@ -154,10 +156,10 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
             A::AwaitTunnel { container, external, seconds } => {
                 // What it wrote before tells of a trouble that may be over.
                 let since = Some(self.clock.now().as_second());
-                self.await_tunnel(container, external, *seconds, since).await
+                self.await_tunnel(container, external, *seconds, SOCKET_DIRECTORY, since).await
             }
             A::ProveTunnel { container, external, seconds } => {
-                self.await_tunnel(container, external, *seconds, None).await
+                self.await_tunnel(container, external, *seconds, CANDIDATE_SOCKET, None).await
             }
             A::CheckServer(check) => self.check_server(check).await,
             A::ClaimDatabase { check, database } => self.claim_database(check, database).await,
@@ -182,6 +184,7 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
                 self.await_odoo(container, *address, host, *seconds).await
             }
             A::TestNginxConf { helper } => self.test_nginx_conf(helper).await,
+            A::TestInNginx { container } => self.test_in_nginx(container).await,
             A::PublishNginxConf { .. } => self.publish_nginx_conf(),
             A::ReloadNginx { container, fingerprint } => self.reload_nginx(container, fingerprint).await,
             A::AwaitNginx { container, address, host, fingerprint, seconds } => {

@@ -10,9 +10,20 @@ use crate::failure::{Failure, Result};
 use crate::host::files;
 use crate::host::probe::{Get, Probe};
 use crate::name::Fqdn;
+use crate::render::nginx_conf::CONFIG_MOUNT;
 use crate::stack::files as paths;
 use crate::stack::spec::ContainerSpec;
 
+/// Without `reuseport`, a port that is served refuses the test's socket, which is no fault to
+/// `nginx -t` (`ngx_open_listening_sockets`); with it, the test would take visitors' connections and
+/// drop them.
+const TEST_IN_PLACE: &str = "umask 077; \
+    sed 's/ reuseport//' \"$1\" >/tmp/test.conf && nginx -t -c /tmp/test.conf; \
+    code=$?; rm -f /tmp/test.conf; exit $code";
+/// Process id and title of each child of the first process, a line each; one that has just ended has
+/// no title (proc(5)).
+const CHILDREN: &str = "children=$(cat /proc/1/task/1/children) || exit 1; \
+    for id in $children; do echo \"$id $(tr '\\0' ' ' <\"/proc/$id/cmdline\")\"; done";
 /// Seconds that nginx may take to start workers with a new configuration.
 const RELOAD: u32 = 30;
 
@@ -24,12 +35,19 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         let code = self.engine.wait(&helper.name).await?;
         let lines = self.last_lines(&helper.name).await;
         self.engine.remove(&helper.name).await?;
-        if code == 0 {
+        if code == 0 { Ok(()) } else { Err(refused(lines)) }
+    }
+
+    /// The same for a text whose ports are all served by this container, without the cost of
+    /// another one, which visitors would feel on a small machine.
+    pub(super) async fn test_in_nginx(&self, container: &str) -> Result<()> {
+        let candidate = format!("{CONFIG_MOUNT}/candidate/nginx.conf");
+        let exec = Exec::new(["sh", "-c", TEST_IN_PLACE, "sh", &candidate]);
+        let output = self.exec(container, exec).await?;
+        if output.exit_code == 0 {
             return Ok(());
         }
-        Err(Failure::failed("nginx refuses the new configuration")
-            .evidence(lines)
-            .hint("the configuration in use was not touched"))
+        Err(refused(output.stderr.lines().map(str::to_owned).collect()))
     }
 
     /// The rename is atomic: nginx finds the old file or the new one, never half of one.
@@ -47,14 +65,13 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
     /// connections beside them for another moment: until they have ended or finish what they have,
     /// a visitor may still meet the old configuration.
     pub(super) async fn reload_nginx(&mut self, container: &str, fingerprint: &str) -> Result<()> {
-        let before = self.children(container).await?;
+        let before = self.accepting(container).await?;
         self.engine.signal(container, "HUP").await?;
         let mut watched = Watched::new(container);
         let deadline = Deadline::after(RELOAD);
         loop {
-            let now = self.children(container).await.unwrap_or_default();
-            let (old, new): (Vec<_>, Vec<_>) = now.into_iter().partition(|pid| before.contains(pid));
-            if self.accepting(container, &new).await > 0 && self.accepting(container, &old).await == 0 {
+            let now = self.accepting(container).await.unwrap_or_default();
+            if !now.is_empty() && now.iter().all(|worker| !before.contains(worker)) {
                 return self.nginx_has_loaded(fingerprint);
             }
             self.must_run(&mut watched).await?;
@@ -67,15 +84,13 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         }
     }
 
-    /// How many of these processes are workers that take new connections.
-    async fn accepting(&self, container: &str, pids: &[String]) -> usize {
-        if pids.is_empty() {
-            return 0;
+    /// Process ids of the workers that take new connections.
+    async fn accepting(&self, container: &str) -> Result<Vec<String>> {
+        let output = self.exec(container, Exec::new(["sh", "-c", CHILDREN])).await?;
+        if output.exit_code != 0 {
+            return Err(Failure::failed(format!("cannot see the processes of {container}")));
         }
-        let titles = pids.iter().map(|pid| format!("/proc/{pid}/cmdline"));
-        // A process may be gone by now: what is said of the others counts.
-        let exec = Exec::new(std::iter::once("cat".to_owned()).chain(titles));
-        accepting(&self.exec(container, exec).await.unwrap_or_default().stdout)
+        Ok(accepting(&output.stdout))
     }
 
     pub(super) async fn await_nginx(
@@ -123,10 +138,21 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
     }
 }
 
+fn refused(lines: Vec<String>) -> Failure {
+    Failure::failed("nginx refuses the new configuration")
+        .evidence(lines)
+        .hint("the configuration in use was not touched")
+}
+
 /// Workers that take new connections, by their titles: nginx renames one that only finishes what it
 /// has, just before it closes its listening sockets (`ngx_worker_process_cycle`).
-fn accepting(titles: &str) -> usize {
-    titles.matches("worker process").count() - titles.matches("worker process is shutting down").count()
+fn accepting(children: &str) -> Vec<String> {
+    let child = |line: &str| {
+        let (id, title) = line.split_once(' ')?;
+        let accepts = title.contains("worker process") && !title.contains("is shutting down");
+        accepts.then(|| id.to_owned())
+    };
+    children.lines().filter_map(child).collect()
 }
 
 #[cfg(test)]
@@ -135,12 +161,13 @@ mod tests {
 
     #[test]
     fn only_workers_that_are_not_ending_accept() {
-        assert_eq!(accepting(""), 0);
-        assert_eq!(
-            accepting("nginx: worker process\0\0nginx: worker process\0nginx: cache manager process"),
-            2
-        );
-        assert_eq!(accepting("nginx: worker process is shutting down\0nginx: cache loader process\0"), 0);
-        assert_eq!(accepting("nginx: worker process is shutting down\0nginx: worker process\0"), 1);
+        let children = "\
+            7 nginx: worker process is shutting down\n\
+            8 \n\
+            9 nginx: worker process   \n\
+            10 nginx: worker process\n\
+            11 nginx: cache manager process\n";
+        assert_eq!(accepting(children), ["9", "10"]);
+        assert!(accepting("").is_empty());
     }
 }

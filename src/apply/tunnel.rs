@@ -10,7 +10,6 @@ use crate::host::files;
 use crate::host::probe::Probe;
 use crate::host::ssh::{SshClient, fingerprints, pinned_line};
 use crate::plan::TunnelFiles;
-use crate::render::odoo_conf::SOCKET_DIRECTORY;
 use crate::site::{External, Ssh};
 use crate::stack::dirs;
 use crate::stack::server::{TUNNEL_HELPER_MOUNT, bracketed, tunnel_directory, tunnel_files};
@@ -83,12 +82,13 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         Ok(())
     }
 
-    /// What the container wrote before `since` (seconds of Unix time) does not count.
+    /// Asks in the directory `socket`. What the container wrote before `since` (seconds of Unix time) does not count.
     pub(super) async fn await_tunnel(
         &self,
         container: &str,
         external: &External,
         seconds: u32,
+        socket: &str,
         since: Option<i64>,
     ) -> Result<()> {
         self.waiting("PostgreSQL does not answer through the tunnel yet", seconds);
@@ -96,7 +96,7 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
         let query = LogQuery { since, ..LogQuery::default() };
         let deadline = Deadline::after(seconds);
         loop {
-            let exec = Exec::new(["pg_isready", "--quiet", &format!("--host={SOCKET_DIRECTORY}")]);
+            let exec = Exec::new(["pg_isready", "--quiet", &format!("--host={socket}")]);
             if self.exec(container, exec).await.is_ok_and(|output| output.exit_code == 0) {
                 return Ok(());
             }

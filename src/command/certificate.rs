@@ -1,21 +1,24 @@
 //! Which certificate serves, and which one should: what planning is told about it.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use super::order::order_key;
 use super::site::Loaded;
 use super::{Adapters, Context};
 use crate::failure::{Failure, Kind, Result};
 use crate::host::files;
 use crate::name::Fqdn;
-use crate::plan::certificate::{CertificateFacts, Next, is_local};
+use crate::plan::certificate::{CertificateFacts, Next, is_local, is_ordered};
 use crate::plan::renewal::{Attempts, Decision, Lifetime, decide};
+use crate::render::nginx_conf::names_in;
 use crate::secret::Secret;
 use crate::site::acme::{Acme, CertificateName};
 use crate::site::{IMPORTED_CERTIFICATE, Tls};
-use crate::stack::dirs;
 use crate::stack::fingerprint::text_fingerprint;
+use crate::stack::{dirs, files as paths};
 use crate::tls::inspect::{self, check_pair, inspect, leaf_due, problems};
 use crate::tls::trust::is_publicly_trusted;
 
@@ -36,12 +39,30 @@ pub struct Stored {
     pub id: String,
     pub chain: String,
     pub facts: inspect::CertificateFacts,
+    /// The names that it was ordered for.
+    pub ordered: Vec<String>,
 }
 
 impl Stored {
     #[must_use]
     pub fn lifetime(&self) -> Lifetime {
         Lifetime { not_before: self.facts.not_before, not_after: self.facts.not_after }
+    }
+
+    /// Why it is not one that the site file asks for by now, whatever its names and its time.
+    fn other_origin(&self, acme: &Acme) -> Option<String> {
+        if self.id.starts_with("imported-") {
+            return None;
+        }
+        if !is_ordered(&self.id) {
+            return Some(format!("the site file asks for one from {}", acme.directory.host()));
+        }
+        (!self.is_from(acme)).then(|| "the site file asks for another CA, profile or kind of key".to_owned())
+    }
+
+    /// It was ordered with these settings.
+    fn is_from(&self, acme: &Acme) -> bool {
+        self.id.starts_with(&format!("acme-{}-", origin(acme)))
     }
 
     /// Whole days; below zero once it has ended.
@@ -56,8 +77,8 @@ impl Loaded {
         let mut facts = match &self.site.tls {
             Tls::SelfSigned => self.own_certificate(context),
             Tls::Files { certificate, key } => {
-                let chain = self.owners_file(&certificate.display().to_string())?;
-                let key = Secret::new(self.owners_file(&key.display().to_string())?);
+                let chain = self.owners_file(certificate)?;
+                let key = self.owners_key(&chain, key)?;
                 self.users_certificate(context, &chain, &key)
             }
             Tls::Acme(acme) => self.ordered_certificate(context, acme),
@@ -69,10 +90,54 @@ impl Loaded {
                 stored: false,
             });
         }
+        facts.names = self.served_names()?;
+        facts.ordered = self.certificate_names()?;
         Ok(facts)
     }
 
-    fn owners_file(&self, path: &str) -> Result<String> {
+    /// The names that the certificate has to serve: `up` brings those of the site file; else nginx knows
+    /// others only by the next `up`.
+    fn served_names(&self) -> Result<Vec<Fqdn>> {
+        let live = match self.asker {
+            Asker::Up => None,
+            Asker::Issue | Asker::Schedule => {
+                files::read_text_optional(&self.dir.root().join(paths::NGINX_LIVE))?
+            }
+        };
+        let live = live.as_deref().map(names_in).filter(|names| !names.is_empty());
+        Ok(live.unwrap_or_else(|| self.site.names().cloned().collect()))
+    }
+
+    /// What a certificate by ACME is ordered for.
+    pub fn certificate_names(&self) -> Result<Vec<CertificateName>> {
+        match &self.site.tls {
+            Tls::Acme(acme) if !acme.names.is_empty() => Ok(acme.names.clone()),
+            _ => Ok(self.served_names()?.iter().map(CertificateName::from).collect()),
+        }
+    }
+
+    /// A schedule renews what serves. What the site file asks for in its place is for a person to bring.
+    fn waits_for_up(&self, asked: &str) -> Option<CertificateFacts> {
+        let waits = Some(format!("{asked}: `autoodoo up` gets it"));
+        let current = self.state.certificate.clone();
+        (self.asker == Asker::Schedule).then(|| CertificateFacts {
+            current,
+            waits,
+            ..CertificateFacts::default()
+        })
+    }
+
+    /// The key in use while an import was cut off between the key's file and the certificate's.
+    fn owners_key(&self, chain: &str, path: &Path) -> Result<Secret> {
+        let key = Secret::new(self.owners_file(path)?);
+        if check_pair(chain, &key).is_ok() {
+            return Ok(key);
+        }
+        let previous = files::read_text_optional(&previous(&self.dir.root().join(path)))?.map(Secret::new);
+        Ok(previous.filter(|previous| check_pair(chain, previous).is_ok()).unwrap_or(key))
+    }
+
+    fn owners_file(&self, path: &Path) -> Result<String> {
         let file = self.dir.root().join(path);
         match files::read_text_optional(&file)? {
             Some(text) => Ok(text),
@@ -91,9 +156,13 @@ impl Loaded {
         let Some(current) = self.certificate_in_use()? else {
             return Ok(CertificateFacts { next: next(self.absence()), ..CertificateFacts::default() });
         };
-        let names: Vec<_> = self.site.names().cloned().collect();
+        let names = self.served_names()?;
         let due = if !is_local(&current.id) {
-            Some("the site file asks for one from the local CA".to_owned())
+            let asked = "the site file asks for one from the local CA".to_owned();
+            if let Some(facts) = self.waits_for_up(&asked) {
+                return Ok(facts);
+            }
+            Some(asked)
         } else if !self.is_from_local_ca(&current.facts)? {
             Some("the site's local CA did not sign the present one".to_owned())
         } else {
@@ -125,7 +194,10 @@ impl Loaded {
             return Ok(None);
         }
         let facts = inspect(&chain)?;
-        Ok(Some(Stored { id: id.to_owned(), chain, facts }))
+        let ordered = files::read_text_optional(&directory.join("names"))?;
+        let ordered =
+            ordered.map_or_else(|| facts.names.clone(), |text| text.lines().map(str::to_owned).collect());
+        Ok(Some(Stored { id: id.to_owned(), chain, facts, ordered }))
     }
 
     fn pair(&self, id: &str) -> Result<Option<(String, Secret)>> {
@@ -171,9 +243,15 @@ impl Loaded {
     ) -> Result<CertificateFacts> {
         let id = format!("files-{}", text_fingerprint(&format!("{chain}{}", key.expose())));
         let current = self.certificate_in_use()?.map(|stored| stored.id);
-        let names: Vec<_> = self.site.names().cloned().collect();
+        if current.as_ref().is_some_and(|current| !current.starts_with("files-"))
+            && let Some(facts) = self.waits_for_up("the site file names a certificate of your own")
+        {
+            return Ok(facts);
+        }
+        let names = self.served_names()?;
         let now = context.adapters.clock().now();
-        let trusted = is_publicly_trusted(chain, &names, now)?;
+        let trusted =
+            if is_publicly_trusted(chain, &names, now)? { [id.clone()].into() } else { BTreeSet::new() };
         let facts = inspect(chain)?;
         if let Some(name) = names.iter().find(|name| !facts.covers(name)) {
             return Err(does_not_fit(format!("the certificate is not for `{name}`")));
@@ -202,29 +280,57 @@ impl Loaded {
     ) -> Result<CertificateFacts> {
         let now = context.adapters.clock().now();
         let current = self.certificate_in_use()?;
+        // The first order of this site is anybody's to repeat.
+        let foreign = current.as_ref().filter(|stored| !is_local(&stored.id));
+        if let Some(asked) = foreign.and_then(|stored| stored.other_origin(acme))
+            && let Some(facts) = self.waits_for_up(&asked)
+        {
+            return Ok(facts);
+        }
         let mut facts = CertificateFacts {
             current: current.as_ref().map(|stored| stored.id.clone()),
             placeholder: new_id(context, "local"),
-            trusted: acme.is_publicly_trusted(),
             ..CertificateFacts::default()
         };
+        if let Some(stored) = current.as_ref()
+            && self.is_believed(stored, acme, now)?
+        {
+            facts.trusted.insert(stored.id.clone());
+        }
         let (why, until) = match self.renewal(current.as_ref(), acme, self.asker, now)? {
             Decision::Renew { why } => (why, None),
             Decision::Wait { until, why } => (why, Some(until)),
         };
-        let fits = |stored: &Stored| self.misfit(stored, acme).is_none() && stored.facts.not_after > now;
+        let wanted = self.certificate_names()?;
+        let fits =
+            |stored: &Stored| self.misfit(stored, acme, &wanted).is_none() && stored.facts.not_after > now;
         if let Some(stored) = self.obtained_before()?.filter(fits) {
+            if self.is_believed(&stored, acme, now)? {
+                facts.trusted.insert(stored.id.clone());
+            }
             facts.next = Some(Next { id: stored.id, why: "it was obtained before".to_owned(), stored: true });
         } else if let Some(until) = until {
             // A site that needs another and has to wait for it should be told so.
-            let needed = current.as_ref().is_none_or(|stored| self.misfit(stored, acme).is_some());
+            let needed = self.asker == Asker::Issue || !current.as_ref().is_some_and(fits);
             facts.waits =
                 needed.then(|| format!("no certificate is ordered before {}: {why}", minute(until)));
         } else {
             let id = new_id(context, &format!("acme-{}", origin(acme)));
+            if acme.is_publicly_trusted() {
+                facts.trusted.insert(id.clone());
+            }
             facts.next = Some(Next { id, why, stored: false });
         }
         Ok(facts)
+    }
+
+    /// One from somewhere else, such as a company's CA or an earlier one in the site file, is judged
+    /// by itself: browsers that were told to insist on HTTPS would let nobody past a wrong one.
+    fn is_believed(&self, stored: &Stored, acme: &Acme, now: Timestamp) -> Result<bool> {
+        if stored.is_from(acme) {
+            return Ok(acme.is_publicly_trusted());
+        }
+        is_publicly_trusted(&stored.chain, &self.served_names()?, now)
     }
 
     /// A pair that an earlier run obtained and did not come to use.
@@ -241,7 +347,12 @@ impl Loaded {
         asker: Asker,
         now: Timestamp,
     ) -> Result<Decision> {
-        let mut attempts = self.dir.renewal()?;
+        // Without a certificate nothing is left of its time.
+        let lifetime = current.map_or(Lifetime { not_before: now, not_after: now }, Stored::lifetime);
+        let seed = current.map_or("", |stored| stored.facts.fingerprint.as_str());
+        let wanted = self.certificate_names()?;
+        let (memory, key) = (self.dir.renewal(), order_key(acme, &wanted));
+        let mut attempts = memory.attempts(&key, seed);
         if asker != Asker::Schedule {
             // A person has changed something since the last attempt, or would like to see it fail.
             attempts = Attempts { failures: 0, last: None, ..attempts };
@@ -249,27 +360,27 @@ impl Loaded {
         let changed = match (asker, current) {
             (_, None) => Some(self.absence()),
             (Asker::Issue, Some(_)) => Some("it was asked for".to_owned()),
-            (_, Some(stored)) => self.misfit(stored, acme),
+            (_, Some(stored)) => self.misfit(stored, acme, &wanted),
         };
-        // Without a certificate nothing is left of its time.
-        let lifetime = current.map_or(Lifetime { not_before: now, not_after: now }, Stored::lifetime);
-        let seed = current.map_or("", |stored| stored.facts.fingerprint.as_str());
-        Ok(decide(lifetime, changed, &attempts, seed, now))
+        let decision = decide(lifetime, changed, &attempts, seed, now);
+        let brake = memory.brake(&key, lifetime, now).filter(|_| asker == Asker::Schedule);
+        Ok(match (decision, brake) {
+            (Decision::Renew { .. }, Some(until)) => {
+                Decision::Wait { until, why: "one was obtained not long ago".to_owned() }
+            }
+            (decision, _) => decision,
+        })
     }
 
-    /// Why the certificate is not what the site file asks for.
-    fn misfit(&self, stored: &Stored, acme: &Acme) -> Option<String> {
-        let imported = stored.id.starts_with("imported-");
-        if !imported && !stored.id.starts_with("acme-") {
-            return Some(format!("the site file asks for one from {}", acme.directory.host()));
+    /// Why the certificate is not what is wanted.
+    fn misfit(&self, stored: &Stored, acme: &Acme, wanted: &[CertificateName]) -> Option<String> {
+        if let Some(asked) = stored.other_origin(acme) {
+            return Some(asked);
         }
-        if !imported && !stored.id.starts_with(&format!("acme-{}-", origin(acme))) {
-            return Some("the site file asks for another CA, profile or kind of key".to_owned());
-        }
-        let wanted = self.site.certificate_names();
-        let has: BTreeSet<&str> = stored.facts.names.iter().map(String::as_str).collect();
+        // What was ordered: a CA may add a name of its own.
+        let has: BTreeSet<&str> = stored.ordered.iter().map(String::as_str).collect();
         let wants: BTreeSet<&str> = wanted.iter().map(CertificateName::as_str).collect();
-        if imported {
+        if stored.id.starts_with("imported-") {
             let lacks = |name: &&Fqdn| !stored.facts.covers(name);
             return self.site.names().find(lacks).map(|name| format!("it is not for `{name}`"));
         }
@@ -287,6 +398,14 @@ impl Tls {
     pub fn is_imported(&self) -> bool {
         matches!(self, Tls::Files { certificate, .. } if certificate.as_os_str() == IMPORTED_CERTIFICATE)
     }
+}
+
+/// Where `cert import` keeps what a file held before.
+#[must_use]
+pub fn previous(path: &Path) -> PathBuf {
+    let mut kept = path.as_os_str().to_owned();
+    kept.push(".previous");
+    PathBuf::from(kept)
 }
 
 fn does_not_fit(message: String) -> Failure {

@@ -23,10 +23,11 @@ use crate::host::site_dir::SiteDir;
 use crate::name::Fqdn;
 use crate::plan::certificate::CertificateOrder;
 use crate::plan::preflight::{CaFacts, Facts, NameFacts, Port80, findings};
-use crate::plan::renewal::Attempts;
+use crate::plan::renewal_memory::RenewalMemory;
+use crate::plan::{Action, Plan};
 use crate::secret::Secret;
 use crate::site::acme::{Acme, CertificateName};
-use crate::site::{self, Site, Tls};
+use crate::site::{self, Site};
 use crate::stack::dirs;
 use crate::stack::fingerprint::text_fingerprint;
 use crate::tls::inspect::{check_pair, inspect, problems};
@@ -56,8 +57,11 @@ impl<A: Adapters> Orders for Clerk<'_, A> {
                 Ok(issued) => Ok(issued),
                 Err(CaFailure { failure, retry_after }) => {
                     let now = self.adapters.clock().now();
-                    let attempts = self.dir.renewal()?.after_failure(retry_after, now);
-                    self.dir.save_renewal(&attempts)?;
+                    let key = order_key(&order.acme, &order.names);
+                    let memory = self.dir.renewal().after_failure(&key, retry_after, now);
+                    if let Err(second) = self.dir.save_renewal(&memory) {
+                        reporter.report(Event::Warning { text: second.to_string() });
+                    }
                     Err(failure
                         .hint("the present certificate was not touched; `autoodoo cert issue` tries again"))
                 }
@@ -65,9 +69,15 @@ impl<A: Adapters> Orders for Clerk<'_, A> {
         })
     }
 
-    fn settle(&self, _order: &CertificateOrder) -> Result<()> {
-        Files { dir: self.dir }.forget_order()?;
-        self.dir.save_renewal(&Attempts::default())
+    fn remember(&self, order: &CertificateOrder) -> Result<()> {
+        let key = order_key(&order.acme, &order.names);
+        self.dir.save_renewal(&RenewalMemory::after_success(&key, self.adapters.clock().now()))
+    }
+
+    fn settle(&self) -> Result<()> {
+        // What a killed run left there; the CA looks for nothing any more.
+        files::remove_files(&self.dir.root().join(dirs::CHALLENGE))?;
+        Files { dir: self.dir }.forget_order()
     }
 }
 
@@ -75,18 +85,29 @@ impl<A: Adapters> Clerk<'_, A> {
     async fn order(&self, order: &CertificateOrder, reporter: &dyn Reporter) -> Result<Issued, CaFailure> {
         let endpoint = endpoint(self.dir, &order.acme)?;
         let ca = self.adapters.ca();
-        // What the CA says of itself is for advice alone. One that gives no answer now is asked again
-        // in `obtain`, which has patience and tells what is wrong.
+        // What cannot be looked at beforehand is the CA's to find.
         let facts = ca.meet(&endpoint).await.unwrap_or_default();
-        self.preflight(order, &facts, reporter).await?;
-        let dns = self.dns(&order.acme)?;
-        let solver = Solver { clerk: self, order, dns, reporter };
+        if let Err(failure) = self.preflight(order, &facts, reporter).await {
+            reporter.report(Event::Warning { text: format!("the names were not looked at: {failure}") });
+        }
+        let solver = Solver { clerk: self, order, reporter };
         let files = Files { dir: self.dir };
         let key = order.acme.key;
         let tools = Tools { vault: &files, solver: &solver, new_key: &|| new_key(key), reporter };
         let issued = ca.obtain(&self.wanted(order, endpoint)?, tools).await?;
-        self.check(&issued)?;
+        if let Err(failure) = self.check(order, &issued) {
+            // It would come again with the same order, unless this machine's clock is behind and is
+            // put right.
+            if !self.begins_later(&issued) {
+                files.forget_order()?;
+            }
+            return Err(failure.into());
+        }
         Ok(Issued { chain_pem: issued.chain_pem, key_pem: issued.key_pem })
+    }
+
+    fn begins_later(&self, issued: &acme::Issued) -> bool {
+        inspect(&issued.chain_pem).is_ok_and(|facts| facts.not_before > self.adapters.clock().now())
     }
 
     fn wanted(&self, order: &CertificateOrder, endpoint: Endpoint) -> Result<acme::Order> {
@@ -104,6 +125,7 @@ impl<A: Adapters> Clerk<'_, A> {
             eab: self.external_account(acme)?,
             key_type: acme.key.word().to_owned(),
             replaces: replaced.transpose()?.flatten(),
+            fresh: false,
         })
     }
 
@@ -118,10 +140,9 @@ impl<A: Adapters> Clerk<'_, A> {
     }
 
     /// A pair that could not serve is not let in.
-    fn check(&self, issued: &acme::Issued) -> Result<()> {
+    fn check(&self, order: &CertificateOrder, issued: &acme::Issued) -> Result<()> {
         check_pair(&issued.chain_pem, &issued.key_pem)?;
-        let names: Vec<Fqdn> = self.site.names().cloned().collect();
-        let faults = problems(&inspect(&issued.chain_pem)?, &names, self.adapters.clock().now());
+        let faults = problems(&inspect(&issued.chain_pem)?, &order.serves, self.adapters.clock().now());
         if faults.is_empty() {
             return Ok(());
         }
@@ -194,13 +215,23 @@ impl<A: Adapters> Clerk<'_, A> {
     }
 }
 
-/// Refuses to order from a CA whose terms were not agreed to, and shows where they are. Nothing has
-/// been changed then.
-pub async fn agreed<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) -> Result<()> {
-    let Tls::Acme(acme) = &loaded.site.tls else { return Ok(()) };
-    if acme.agreed {
-        return Ok(());
-    }
+/// What a CA's word to wait holds for.
+#[must_use]
+pub fn order_key(acme: &Acme, names: &[CertificateName]) -> String {
+    let account = acme.external_account.as_ref().map_or("", |account| account.as_str());
+    let profile = acme.profile.as_ref().map_or("", |profile| profile.as_str());
+    let names: Vec<&str> = names.iter().map(CertificateName::as_str).collect();
+    text_fingerprint(&format!("{} {account} {profile} {}", acme.directory, names.join(" ")))
+}
+
+/// Refuses a plan that orders from a CA whose terms were not agreed to, and shows where they are.
+/// Nothing has been changed then. Where nothing is ordered, the CA need not answer.
+pub async fn agreed<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, plan: &Plan) -> Result<()> {
+    let order = plan.steps.iter().find_map(|step| match &step.action {
+        Action::OrderCertificate(order) if !order.acme.agreed => Some(order),
+        _ => None,
+    });
+    let Some(CertificateOrder { acme, .. }) = order.map(AsRef::as_ref) else { return Ok(()) };
     let facts = context.adapters.ca().meet(&endpoint(&loaded.dir, acme)?).await?;
     let Some(terms) = facts.terms_of_service else { return Ok(()) };
     Err(Failure::usage(format!("the CA {} wants its terms agreed to: {terms}", acme.directory.host()))
@@ -246,10 +277,9 @@ fn answer_file(dir: &SiteDir, token: &str) -> Result<PathBuf> {
 }
 
 /// Puts answers where the CA looks for them.
-struct Solver<'a, A: Adapters> {
+struct Solver<'a, A> {
     clerk: &'a Clerk<'a, A>,
     order: &'a CertificateOrder,
-    dns: A::Dns,
     reporter: &'a dyn Reporter,
 }
 
@@ -263,17 +293,22 @@ impl<A: Adapters> acme::Solver for Solver<'_, A> {
                 let reason = format!("every name server of {record} answers with the new record");
                 let seconds_at_most = PROPAGATION.as_secs();
                 self.reporter.report(Event::Waiting { reason, seconds_at_most });
-                self.dns.txt_everywhere(record, value, PROPAGATION).await?;
+                let dns = self.clerk.dns(&self.order.acme)?;
+                if let Some(text) = dns.txt_everywhere(record, value, PROPAGATION).await? {
+                    self.reporter.report(Event::Warning { text });
+                }
             }
         }
         Ok(())
     }
 
     async fn withdraw(&self, challenges: &[Challenge]) -> Result<()> {
+        // One that cannot be taken away must not keep the others.
+        let mut outcome = Ok(());
         for challenge in challenges {
-            self.change(challenge, Change::Cleanup).await?;
+            outcome = outcome.and(self.change(challenge, Change::Cleanup).await);
         }
-        Ok(())
+        outcome
     }
 }
 
@@ -291,7 +326,13 @@ impl<A: Adapters> Solver<'_, A> {
     }
 
     async fn run_hook(&self, change: Change, record: &str, value: &str) -> Result<()> {
-        let site::acme::Challenge::Dns01 { hook } = &self.order.acme.challenge else { return Ok(()) };
+        let site::acme::Challenge::Dns01 { hook } = &self.order.acme.challenge else {
+            let text = format!(
+                "an earlier order left the TXT record {record} = {value} in the DNS, and no `dns_hook` takes it away"
+            );
+            self.reporter.report(Event::Warning { text });
+            return Ok(());
+        };
         let call = HookCall {
             program: self.clerk.dir.root().join(hook),
             site_dir: self.clerk.dir.root().to_owned(),

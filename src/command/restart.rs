@@ -2,7 +2,7 @@
 
 use super::external::place;
 use super::site::{Loaded, load_locked};
-use super::{Adapters, Context, run, up};
+use super::{Adapters, Context, order, run, up};
 use crate::cli::{RestartArgs, Service};
 use crate::failure::{Failure, Result};
 use crate::plan::down::stop_for_restart;
@@ -20,7 +20,8 @@ pub async fn cmd_restart<A: Adapters>(context: &Context<'_, A>, args: &RestartAr
     }
     run::after_interruption(context, &loaded)?;
     // What stands in the way of `up` is told before anything is stopped.
-    let _ = up::plan(context, &loaded, &engine, args.wait_timeout).await?;
+    let plan = up::plan(context, &loaded, &engine, args.wait_timeout).await?;
+    order::agreed(context, &loaded, &plan).await?;
     // The stops below end well: what came before must not be forgotten for it.
     loaded.unproven = !loaded.dir.journal().is_settled()?;
     let plan = stop_for_restart(&loaded.owner, &observed, args.service.map(Service::role));

@@ -32,18 +32,18 @@ pub async fn converge<A: Adapters>(
     wait_seconds: u32,
     operation: &str,
 ) -> Result<()> {
-    order::agreed(context, loaded).await?;
     run::after_interruption(context, loaded)?;
     let plan = plan(context, loaded, engine, wait_seconds).await?;
+    order::agreed(context, loaded, &plan).await?;
+    run::apply(context, loaded, engine, &plan, operation).await?;
     if plan.is_empty() {
         // Nothing to change is not yet a site that answers.
         let certificate = loaded.state.certificate.clone().unwrap_or_default();
         for probe in up::probes(&loaded.site, &certificate) {
             run::check(context, loaded, engine, &probe).await?;
         }
-        return Ok(());
     }
-    run::apply(context, loaded, engine, &plan, operation).await
+    Ok(())
 }
 
 /// Makes the plan and changes nothing.

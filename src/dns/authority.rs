@@ -1,9 +1,14 @@
 //! Waiting for a record on every server that the CA might ask: the zone's authoritative ones.
 //!
 //! A CA resolves from the root down (and from several places), so that what a caching resolver says is
-//! no witness. The zone is found by climbing from the name to the nearest NS records. Where none are
-//! found up to the root and the site names resolvers of its own, those are asked in place of
-//! authoritative servers: a name that only they know has no others.
+//! no witness. The zone is found by climbing from the name to the nearest NS records, short of the
+//! top-level domain: its servers know of delegations only. Where none are found and the site names
+//! resolvers of its own, those are asked in place of authoritative servers: a name that only they know
+//! has no others.
+//!
+//! A server that answers without the record is waited for. One that gives no answer is no witness
+//! either way: many zones have a dead or hidden one, many networks let nobody ask but their own
+//! resolver, and the CA is content with what answers it.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +16,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::hickory::{Hickory, absolute, climb, direct, records_if_any};
 use crate::failure::{Failure, Result};
@@ -23,6 +28,11 @@ const LONGEST_CHAIN: usize = 8;
 const DNS_PORT: u16 = 53;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// How long servers that give no answer are waited for, if that is no more than half of all the time.
+const GRACE: Duration = Duration::from_mins(1);
+/// Times that the way to the zone is asked for: one lost answer is no reason to give up.
+const TRIES: u32 = 4;
 
 /// One server to ask.
 enum Server {
@@ -40,33 +50,94 @@ impl fmt::Display for Server {
     }
 }
 
-/// The deadline ends the waiting; a question that is under way then is waited for.
-pub(super) async fn txt_everywhere(dns: &Hickory, name: &str, value: &str, deadline: Duration) -> Result<()> {
-    let end = Instant::now() + deadline;
-    let target = follow(dns, &absolute(name)?).await?;
-    let mut lacking = servers(dns, &target).await?;
+/// Why a server does not count as having the value.
+enum Doubt {
+    Lacks(&'static str),
+    Silent(NoAnswer),
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Doubt::Lacks(reason) => f.write_str(reason),
+            Doubt::Silent(fault) => fault.fmt(f),
+        }
+    }
+}
+
+/// The deadline ends the waiting; a question that is under way then is waited for. `Some`: what to
+/// warn of.
+pub(super) async fn txt_everywhere(
+    dns: &Hickory,
+    name: &str,
+    value: &str,
+    deadline: Duration,
+) -> Result<Option<String>> {
+    let start = Instant::now();
+    let end = start + deadline;
+    let name = absolute(name)?;
+    let target = patiently(end, async || follow(dns, &name).await).await?;
+    let mut waiting = patiently(end, async || servers(dns, &target).await).await?;
+    let count = waiting.len();
     let mut pause = FIRST_PAUSE;
     loop {
-        let asked = lacking.into_iter().map(|server| lack(dns, server, &target, value));
-        let still: Vec<(Server, String)> = join_all(asked).await.into_iter().flatten().collect();
+        let asked = waiting.into_iter().map(|server| doubt(dns, server, &target, value));
+        let still: Vec<(Server, Doubt)> = join_all(asked).await.into_iter().flatten().collect();
         if still.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let now = Instant::now();
-        if now >= end {
-            return Err(late(name, &target, &still, deadline));
+        let none_lacks = still.iter().all(|(_, doubt)| matches!(doubt, Doubt::Silent(_)));
+        if none_lacks && now >= start + GRACE.min(deadline / 2) {
+            let seen = still.len() < count || resolver_has(dns, &target, value).await;
+            if seen || now >= end {
+                return Ok(Some(unheard(&target, &still)));
+            }
         }
-        lacking = still.into_iter().map(|(server, _)| server).collect();
+        if now >= end {
+            return Err(late(&name, &target, &still, deadline));
+        }
+        waiting = still.into_iter().map(|(server, _)| server).collect();
         sleep_until(end.min(now + pause)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-fn late(name: &str, target: &Name, still: &[(Server, String)], deadline: Duration) -> Failure {
+/// Asks again when it fails, though not for long.
+async fn patiently<T>(end: Instant, mut ask: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..TRIES {
+        match ask().await {
+            Err(_) if Instant::now() + pause < end => sleep(pause).await,
+            answer => return answer,
+        }
+        pause *= 2;
+    }
+    ask().await
+}
+
+/// The next best witness. It is asked last: a resolver that has answered once that there is no such
+/// record may say so for long (RFC 2308, section 5).
+async fn resolver_has(dns: &Hickory, target: &Name, value: &str) -> bool {
+    let records = dns.records_if_any(target, RecordType::TXT).await.unwrap_or_default();
+    texts(records).iter().any(|found| found == value.as_bytes())
+}
+
+fn unheard(target: &Name, silent: &[(Server, Doubt)]) -> String {
+    let reasons: Vec<_> = silent.iter().map(|(server, doubt)| format!("{server}: {doubt}")).collect();
+    format!(
+        "not every name server could be asked for the TXT record of {} ({}); the CA may fare better",
+        relative(target),
+        reasons.join("; ")
+    )
+}
+
+fn late(name: &Name, target: &Name, still: &[(Server, Doubt)], deadline: Duration) -> Failure {
     let servers: Vec<_> = still.iter().map(|(server, _)| server.to_string()).collect();
     let reasons = still.iter().map(|(server, reason)| format!("{server}: {reason}"));
     Failure::failed(format!(
-        "the TXT record of {name} was not on every name server after {} s; still missing on {}",
+        "the TXT record of {} was not on every name server after {} s; still missing on {}",
+        relative(name),
         deadline.as_secs(),
         servers.join(", ")
     ))
@@ -103,7 +174,7 @@ fn unreadable(name: &Name, fault: &NoAnswer) -> Failure {
 }
 
 async fn servers(dns: &Hickory, target: &Name) -> Result<Vec<Server>> {
-    for zone in climb(target) {
+    for zone in climb(target).filter(|zone| zone.num_labels() > 1) {
         let names = name_servers(dns, &zone).await?;
         if !names.is_empty() {
             return Ok(names.into_iter().map(Server::Authority).collect());
@@ -112,7 +183,7 @@ async fn servers(dns: &Hickory, target: &Name) -> Result<Vec<Server>> {
     if dns.given.is_empty() {
         return Err(Failure::failed(format!("no name servers are known for {}", relative(target))).hint(
             "see that the domain is registered and delegated; for names that only your own DNS knows, \
-                   set `tls.resolvers` in autoodoo.yaml",
+                   set `tls.acme.resolvers` in autoodoo.yaml",
         ));
     }
     Ok(dns.given.iter().copied().map(Server::Resolver).collect())
@@ -130,14 +201,14 @@ async fn name_servers(dns: &Hickory, zone: &Name) -> Result<Vec<Name>> {
 }
 
 /// The server with the reason why it does not count as having the value; `None` when it has it.
-async fn lack(dns: &Hickory, server: Server, target: &Name, value: &str) -> Option<(Server, String)> {
-    let reason = match answer(dns, &server, target).await {
+async fn doubt(dns: &Hickory, server: Server, target: &Name, value: &str) -> Option<(Server, Doubt)> {
+    let doubt = match answer(dns, &server, target).await {
         Ok(values) if values.iter().any(|found| found == value.as_bytes()) => return None,
-        Ok(values) if values.is_empty() => "it has no such record".to_owned(),
-        Ok(_) => "it has another value only".to_owned(),
-        Err(fault) => fault.to_string(),
+        Ok(values) if values.is_empty() => Doubt::Lacks("it has no such record"),
+        Ok(_) => Doubt::Lacks("it has another value only"),
+        Err(fault) => Doubt::Silent(fault),
     };
-    Some((server, reason))
+    Some((server, doubt))
 }
 
 /// The values of the name, from the first of the server's addresses that answers.
@@ -165,13 +236,18 @@ async fn places(dns: &Hickory, server: &Name) -> Vec<SocketAddr> {
     addresses.into_iter().map(place).collect()
 }
 
-/// Each TXT record's strings joined (RFC 7208, section 3.3); none when there is no such record.
+/// None when there is no such record.
 async fn values(server: SocketAddr, recursive: bool, name: &Name) -> Result<Vec<Vec<u8>>, NoAnswer> {
     let resolver =
         direct(server, recursive).map_err(|failure| NoAnswer::ServerFailure(failure.to_string()))?;
+    Ok(texts(records_if_any(&resolver, name, RecordType::TXT).await?))
+}
+
+/// Each TXT record's strings joined (RFC 7208, section 3.3).
+fn texts(records: Vec<Record>) -> Vec<Vec<u8>> {
     let text = |record: Record| match record.data {
         RData::TXT(text) => Some(text.txt_data.concat()),
         _ => None,
     };
-    Ok(records_if_any(&resolver, name, RecordType::TXT).await?.into_iter().filter_map(text).collect())
+    records.into_iter().filter_map(text).collect()
 }

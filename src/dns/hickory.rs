@@ -194,7 +194,7 @@ impl Dns for Hickory {
         Ok(Vec::new())
     }
 
-    async fn txt_everywhere(&self, name: &str, value: &str, deadline: Duration) -> Result<()> {
+    async fn txt_everywhere(&self, name: &str, value: &str, deadline: Duration) -> Result<Option<String>> {
         authority::txt_everywhere(self, name, value, deadline).await
     }
 }

@@ -25,6 +25,8 @@ pub trait Dns {
 
     /// Waits until every authoritative server of the zone answers with `value` among the TXT records
     /// of `name` (such as `_acme-challenge.example.com`), aliases followed into whatever zone they
-    /// lead. The failure after `deadline` names the servers that lack it.
-    async fn txt_everywhere(&self, name: &str, value: &str, deadline: Duration) -> Result<()>;
+    /// lead. The failure after `deadline` names the servers that answer without it. Those that give no
+    /// answer are waited for a minute, or until the deadline when nobody else has it; the sentence
+    /// that comes back then is a warning.
+    async fn txt_everywhere(&self, name: &str, value: &str, deadline: Duration) -> Result<Option<String>>;
 }

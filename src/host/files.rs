@@ -137,6 +137,12 @@ pub fn keep_only(directory: &Path, kept: impl Fn(&str) -> bool) -> Result<()> {
     Ok(())
 }
 
+/// Removes every file in the directory, and none below.
+pub fn remove_files(directory: &Path) -> Result<()> {
+    let paths = entries(directory)?.into_iter().map(|name| directory.join(name));
+    paths.filter(|path| !path.is_dir()).try_for_each(|path| remove(&path))
+}
+
 /// Names in a directory; none when it does not exist. Names that are not UTF-8 are not ours.
 fn entries(directory: &Path) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(directory) {

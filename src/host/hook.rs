@@ -6,15 +6,15 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{File, Metadata};
+use std::fs::{File, FileType};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, memfd_create};
 use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 
 use super::files::io_failure;
@@ -79,7 +79,7 @@ impl Hooks for HostHooks {
     fn check(&self, program: &Path) -> Result<()> {
         let metadata = std::fs::metadata(program)
             .map_err(|error| io_failure("cannot find the DNS hook", program, &error))?;
-        match fault(&metadata, geteuid().as_raw()) {
+        match fault(metadata.file_type(), metadata.mode(), metadata.uid(), geteuid().as_raw()) {
             None => Ok(()),
             Some((fault, hint)) => {
                 Err(Failure::usage(format!("the DNS hook {} {fault}", program.display())).hint(hint))
@@ -90,7 +90,7 @@ impl Hooks for HostHooks {
     async fn run(&self, call: &HookCall) -> Result<()> {
         self.check(&call.program)?;
         let (mut running, mut output) = start(call).context(format!("cannot run {call}"))?;
-        let ended = tokio::time::timeout(call.deadline, running.ended()).await;
+        let ended = tokio::time::timeout(call.deadline, running.ended(&output)).await;
         drop(running);
         let message = match ended {
             Ok(Ok(status)) if status.success() => return Ok(()),
@@ -103,15 +103,14 @@ impl Hooks for HostHooks {
 }
 
 /// What is wrong with the file, and what to do about it.
-fn fault(metadata: &Metadata, own_user: u32) -> Option<(&'static str, &'static str)> {
-    let mode = metadata.permissions().mode();
-    if !metadata.is_file() {
-        Some(("is no file", "put the path of a program into `tls.dns_hook`"))
+fn fault(kind: FileType, mode: u32, owner: u32, own_user: u32) -> Option<(&'static str, &'static str)> {
+    if !kind.is_file() {
+        Some(("is no file", "put the path of a program into `tls.acme.dns_hook`"))
     } else if mode & 0o111 == 0 {
         Some(("cannot be executed", "make it executable with `chmod +x`"))
-    } else if mode & 0o002 != 0 {
-        Some(("can be changed by every user of this machine", "take that away with `chmod o-w`"))
-    } else if metadata.uid() != 0 && metadata.uid() != own_user {
+    } else if mode & 0o022 != 0 {
+        Some(("can be changed by other users of this machine", "take that away with `chmod go-w`"))
+    } else if owner != 0 && owner != own_user {
         Some(("belongs to another user, who could change it", "give it to root or to yourself with `chown`"))
     } else {
         None
@@ -141,12 +140,13 @@ fn start(call: &HookCall) -> io::Result<(Running, File)> {
 struct Running(Child);
 
 impl Running {
-    async fn ended(&mut self) -> io::Result<ExitStatus> {
+    async fn ended(&mut self, output: &File) -> io::Result<ExitStatus> {
         loop {
             match self.0.try_wait()? {
                 Some(status) => return Ok(status),
                 None => tokio::time::sleep(POLL).await,
             }
+            forget_beginning(output)?;
         }
     }
 }
@@ -159,6 +159,14 @@ impl Drop for Running {
         }
         let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
         let _ = self.0.wait();
+    }
+}
+
+/// Gives the memory of what will not be shown back: a hook that never stops talking would fill it.
+fn forget_beginning(output: &File) -> io::Result<()> {
+    match output.metadata()?.len().saturating_sub(SHOWN_BYTES) {
+        0 => Ok(()),
+        old => Ok(fallocate(output, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, old)?),
     }
 }
 
@@ -181,6 +189,8 @@ fn tail(output: &mut File) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
     use std::time::Instant;
 
     use tempfile::TempDir;
@@ -204,6 +214,8 @@ mod tests {
             deadline: Duration::from_secs(20),
         }
     }
+
+    const CHANGED: &str = "can be changed by other users of this machine";
 
     fn set_mode(path: &Path, mode: u32) {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -278,7 +290,7 @@ mod tests {
     async fn unfit_programs_are_not_run() {
         let directory = tempfile::tempdir().unwrap();
         let mut call = hook(&directory, "touch \"$SITE_DIR/ran\"");
-        let table = [(0o644, "cannot be executed"), (0o757, "can be changed by every user of this machine")];
+        let table = [(0o644, "cannot be executed"), (0o757, CHANGED), (0o775, CHANGED)];
         for (mode, fault) in table {
             set_mode(&call.program, mode);
             let failure = HostHooks.run(&call).await.unwrap_err();
@@ -298,11 +310,21 @@ mod tests {
     #[test]
     fn a_hook_of_another_user_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let program = hook(&directory, "").program;
-        let metadata = std::fs::metadata(program).unwrap();
-        assert_eq!(fault(&metadata, metadata.uid()), None);
-        let stranger = fault(&metadata, metadata.uid() + 1);
-        let root_owns_it = metadata.uid() == 0;
-        assert_eq!(stranger.is_none(), root_owns_it);
+        let kind = std::fs::metadata(hook(&directory, "").program).unwrap().file_type();
+        let fault = |owner, own_user| fault(kind, 0o755, owner, own_user).map(|(fault, _)| fault);
+        let stranger = Some("belongs to another user, who could change it");
+        assert_eq!((fault(1000, 1000), fault(0, 1000)), (None, None));
+        assert_eq!((fault(1001, 1000), fault(1000, 0)), (stranger, stranger));
+    }
+
+    #[test]
+    fn only_the_end_of_the_output_takes_memory() {
+        let mut output = File::from(memfd_create("test", MemfdFlags::CLOEXEC).unwrap());
+        output.write_all(&vec![b'x'; 4 << 20]).unwrap();
+        output.write_all(b"\nlast words\n").unwrap();
+        forget_beginning(&output).unwrap();
+        let blocks = output.metadata().unwrap().blocks();
+        assert!(blocks * 512 <= 2 * SHOWN_BYTES, "{blocks} blocks");
+        assert_eq!(last_lines(&mut output).pop().unwrap(), "last words");
     }
 }

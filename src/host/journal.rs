@@ -16,6 +16,10 @@ use crate::failure::Result;
 /// near twice this.
 const LARGEST: u64 = 1024 * 1024;
 
+/// The operation that replaces a certificate. It starts no container, so its end, good or bad, says
+/// nothing of those that another one started.
+pub const CERTIFICATE: &str = "cert";
+
 /// How an operation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -80,11 +84,21 @@ impl Journal {
         Ok(last_run(self.records()?))
     }
 
-    /// Whether the last operation came to a good end, or there was none. If not, nothing that it
-    /// started has proved itself.
+    /// Whether the last operation on containers came to a good end, or there was none. If not,
+    /// nothing that it started has proved itself.
     pub fn is_settled(&self) -> Result<bool> {
-        let last = self.records()?.pop();
-        Ok(matches!(last, None | Some(Record::End { outcome: Outcome::Done, .. })))
+        let (mut settled, mut counts) = (true, true);
+        for record in records(&self.previous())?.into_iter().chain(records(&self.current())?) {
+            match record {
+                Record::Begin { operation, .. } => {
+                    counts = operation != CERTIFICATE;
+                    settled &= !counts;
+                }
+                Record::End { outcome, .. } if counts => settled = outcome == Outcome::Done,
+                Record::End { .. } | Record::StepBegin { .. } | Record::StepEnd { .. } => {}
+            }
+        }
+        Ok(settled)
     }
 
     fn records(&self) -> Result<Vec<Record>> {
@@ -210,6 +224,24 @@ mod tests {
         );
         journal.end(at(4), Outcome::Failed).unwrap();
         assert_eq!(journal.unfinished().unwrap(), None);
+    }
+
+    #[test]
+    fn certificates_settle_nothing_and_unsettle_nothing() {
+        let (_dir, journal) = journal();
+        let run = |operation, outcome| {
+            journal.begin(at(0), operation, steps()).unwrap();
+            journal.end(at(1), outcome).unwrap();
+            journal.is_settled().unwrap()
+        };
+        assert!(run(CERTIFICATE, Outcome::Failed), "nothing was started");
+        assert!(!run("up", Outcome::Failed));
+        assert!(!run(CERTIFICATE, Outcome::Done));
+        std::fs::rename(journal.current(), journal.previous()).unwrap();
+        assert!(!run(CERTIFICATE, Outcome::Done), "what was set aside counts");
+        assert!(run("up", Outcome::Done) && run(CERTIFICATE, Outcome::Failed));
+        journal.begin(at(2), "up", steps()).unwrap();
+        assert!(!journal.is_settled().unwrap());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::random::Random;
 use super::secrets::Secrets;
 use crate::failure::{Context, Result};
 use crate::pins::Pins;
-use crate::plan::renewal::Attempts;
+use crate::plan::renewal_memory::RenewalMemory;
 use crate::state::State;
 
 /// A site directory, by its absolute path. It need not exist yet.
@@ -125,19 +125,16 @@ impl SiteDir {
         files::write_atomic(&self.state_file(), state.to_json().as_bytes(), 0o600)
     }
 
-    /// What is remembered about the renewal of the certificate; nothing when there is no such file.
-    pub fn renewal(&self) -> Result<Attempts> {
-        let path = self.renewal_file();
-        match files::read_optional(&path)? {
-            None => Ok(Attempts::default()),
-            Some(bytes) => {
-                serde_json::from_slice(&bytes).context(format!("cannot understand {}", path.display()))
-            }
-        }
+    /// What is remembered about the renewal of the certificate. A file that cannot be read tells nothing:
+    /// at worst the CA is asked once more than needed, and no site goes without a certificate for it.
+    #[must_use]
+    pub fn renewal(&self) -> RenewalMemory {
+        let bytes = files::read_optional(&self.renewal_file()).ok().flatten();
+        bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
 
-    pub fn save_renewal(&self, attempts: &Attempts) -> Result<()> {
-        let text = serde_json::to_vec_pretty(attempts).context("cannot write down the renewal")?;
+    pub fn save_renewal(&self, memory: &RenewalMemory) -> Result<()> {
+        let text = serde_json::to_vec_pretty(memory).context("cannot write down the renewal")?;
         files::write_atomic(&self.renewal_file(), &text, 0o600)
     }
 

@@ -7,6 +7,7 @@ pub mod guard;
 pub mod matching;
 pub mod preflight;
 pub mod renewal;
+pub mod renewal_memory;
 pub mod server;
 pub mod up;
 
@@ -185,6 +186,10 @@ pub enum Action {
     },
     TestNginxConf {
         helper: Box<ContainerSpec>,
+    },
+    /// In an nginx that serves all the ports of the new text.
+    TestInNginx {
+        container: String,
     },
     PublishNginxConf {
         fingerprint: String,
@@ -408,6 +413,7 @@ impl fmt::Display for Action {
             A::RenameDatabase { from, to, .. } => write!(f, "rename database {from} to {to}"),
             A::AwaitOdoo { container, .. } => write!(f, "wait for the login page of {container}"),
             A::TestNginxConf { .. } => write!(f, "test the new nginx configuration"),
+            A::TestInNginx { container } => write!(f, "test the new nginx configuration in {container}"),
             A::PublishNginxConf { .. } => write!(f, "put the new nginx configuration in place"),
             A::ReloadNginx { container, .. } | A::ReloadPostgres { container } => {
                 write!(f, "reload {container}")

@@ -26,6 +26,11 @@ const FACTOR: i32 = 4;
 /// No pause need be longer than this, even when hardly anything is left: Let's Encrypt forgives a
 /// failure each 12 minutes.
 const LEAST_CAP: SignedDuration = SignedDuration::from_mins(15);
+/// After the certificate's end, and without one, nothing is left to take a share of. By the number of
+/// failures: hourly for some two days, then more and more rarely. Let's Encrypt pauses a name after
+/// 1152 failures, of which it forgives one a day, and only a person can end that.
+const WITHOUT_CERTIFICATE: [(u32, SignedDuration); 3] =
+    [(60, HOUR), (200, SignedDuration::from_hours(6)), (u32::MAX, DAY)];
 /// A remembered attempt so far ahead of now was noted by a clock that went wrong.
 const CLOCKS_DIFFER: SignedDuration = HOUR;
 /// CAs count in weeks at most; who asks for a longer wait means something else.
@@ -158,9 +163,14 @@ impl Attempts {
     }
 
     /// Between one minute and one day; never more than a tenth of what is left of the certificate
-    /// or [`LEAST_CAP`], whichever is longer.
+    /// or [`LEAST_CAP`], whichever is longer, as long as there is something left.
     fn pause_length(&self, lifetime: Lifetime, now: Timestamp) -> SignedDuration {
-        let cap = (lifetime.not_after.duration_since(now) / 10).clamp(LEAST_CAP, DAY);
+        let cap = if lifetime.not_after <= now {
+            let step = WITHOUT_CERTIFICATE.iter().find(|(failures, _)| self.failures <= *failures);
+            step.map_or(DAY, |(_, cap)| *cap)
+        } else {
+            (lifetime.not_after.duration_since(now) / 10).clamp(LEAST_CAP, DAY)
+        };
         let mut pause = FIRST_PAUSE;
         for _ in 1..self.failures {
             pause = pause.saturating_mul(FACTOR).min(cap);
@@ -380,7 +390,8 @@ mod tests {
         let nearly_over = days(69);
         let short: Vec<_> = (1..6).map(|failures| pause(failures, nearly_over)).collect();
         assert_eq!(short, [1, 4, 16, 64, 144], "24 hours are left");
-        assert_eq!(pause(9, days(30)), 15, "expired");
+        let expired: Vec<_> = [1, 3, 4, 60, 61, 200, 201].map(|failures| pause(failures, days(30))).into();
+        assert_eq!(expired, [1, 16, 60, 60, 360, 360, 1440]);
         assert_eq!(pause(u32::MAX, days(90)), 1440);
     }
 
@@ -453,6 +464,24 @@ mod tests {
                 "{number} days: {made:?}"
             );
         }
+    }
+
+    /// What a CA counts that forgives one failure a day: at its most within two years of failing.
+    #[test]
+    fn a_name_that_always_fails_is_not_paused_by_the_ca() {
+        let never =
+            Lifetime { not_before: at("2026-01-01T00:00:00Z"), not_after: at("2026-01-01T00:00:00Z") };
+        let (mut attempts, mut made, mut most) = (Attempts::default(), 0, 0);
+        for hour in 0..2 * 365 * 24 {
+            let now = later(never.not_after, SignedDuration::from_hours(hour));
+            if let Decision::Renew { .. } = decide(never, None, &attempts, "seed", now) {
+                made += 1;
+                attempts = attempts.after_failure(None, now);
+            }
+            most = most.max(made - hour / 24);
+        }
+        assert!(made > 700, "{made}: it is not forgotten either");
+        assert!(most < 300, "{most}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Result};
 use crate::name::DbName;
+use crate::render::libpq::Endpoint;
 use crate::site::External;
 use crate::site::release::Release;
 use crate::site::value::{RoleName, SslMode};
@@ -22,6 +23,8 @@ pub struct ServerCheck {
     /// The container with the client programs.
     pub container: String,
     pub external: External,
+    /// Where they find it.
+    pub endpoint: Endpoint,
     pub databases: Vec<Wanted>,
     pub release: Release,
     /// Of the client programs.

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login, Port, SiteName};
-use acme::{Acme, CertificateName};
+use acme::Acme;
 use release::Release;
 use value::{
     Cidr, HeaderName, HostKey, HostName, MailAddress, OptionKey, OptionValue, RoleName, SmtpUser, SslMode,
@@ -247,15 +247,6 @@ impl Site {
     pub fn names(&self) -> impl Iterator<Item = &Fqdn> {
         let first = std::iter::once(&self.domain).chain(&self.aliases);
         first.chain(self.further.iter().flat_map(Database::names))
-    }
-
-    /// What a certificate of this site is for.
-    #[must_use]
-    pub fn certificate_names(&self) -> Vec<CertificateName> {
-        match &self.tls {
-            Tls::Acme(acme) if !acme.names.is_empty() => acme.names.clone(),
-            _ => self.names().map(CertificateName::from).collect(),
-        }
     }
 
     /// What a person types into a browser.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::fingerprint::text_fingerprint;
-use super::spec::{Attachment, ContainerSpec, LABEL_CONFIG, LABEL_ROLE, Restart, Role, Tmpfs, VolumeSpec};
+use super::spec::{Attachment, ContainerSpec, LABEL_CONFIG, LABEL_ROLE, Restart, Role, VolumeSpec};
 use super::{
     Choice, HOLD, HOLDER_GRACE, Inputs, TUNNEL_GRACE, dirs, hardening, names, plain, read_only_directory,
     sealed, volume_mount,
@@ -22,8 +22,9 @@ const KEYS_MOUNT: &str = "/etc/autoodoo/tunnel";
 pub const TUNNEL_HELPER_MOUNT: &str = "/tunnel";
 /// Bytes. ssh needs about 10 MiB; all of Odoo's connections pass through its buffers.
 const TUNNEL_MEMORY: u64 = 128 << 20;
-/// Bytes. A socket has none.
-const SOCKET_TMPFS: u64 = 1 << 20;
+/// Where the next tunnel listens while it is on trial: in memory of its own. A tmpfs below /run would
+/// be root's on Podman.
+pub const CANDIDATE_SOCKET: &str = "/tmp";
 /// The dynamic loader's name among the copied files.
 pub const LOADER: &str = "ld.so";
 
@@ -114,13 +115,10 @@ pub fn psql_session(inputs: &Inputs<'_>, name: String) -> ContainerSpec {
 /// one makes another tunnel.
 pub(super) fn tunnel(inputs: &Inputs<'_>, choice: &Choice, external: &External, ssh: &Ssh) -> ContainerSpec {
     let site = inputs.site;
-    let mut command: Vec<String> = ["--library-path", CLIENT_MOUNT].map(str::to_owned).into_iter().collect();
-    command.push(format!("{CLIENT_MOUNT}/ssh"));
-    command.extend(ssh_arguments(external, ssh));
     let client = PathBuf::from(dirs::SSH_CLIENT).join(&choice.ssh_client);
     let spec = ContainerSpec {
         entrypoint: vec![format!("{CLIENT_MOUNT}/{LOADER}")],
-        command,
+        command: tunnel_command(external, ssh, SOCKET_DIRECTORY),
         user: Some("postgres".to_owned()),
         mounts: vec![
             volume_mount(names::socket_volume(&site.name), SOCKET_MOUNT),
@@ -148,23 +146,30 @@ pub fn tunnel_directory(ssh: &Ssh) -> PathBuf {
 /// The next tunnel beside the one in use, as long as it is asked whether it leads to PostgreSQL. It
 /// listens in its own memory, and psql runs in it.
 #[must_use]
-pub fn candidate(site: &SiteName, tunnel: &ContainerSpec) -> ContainerSpec {
+pub fn candidate(site: &SiteName, tunnel: &ContainerSpec, external: &External, ssh: &Ssh) -> ContainerSpec {
     let mut spec = tunnel.clone();
     spec.name = names::helper(site, names::HELPER_NEXT_TUNNEL);
     spec.role = Role::Helper;
     spec.labels.remove(LABEL_CONFIG);
     spec.labels.insert(LABEL_ROLE.to_owned(), Role::Helper.word().to_owned());
     spec.mounts.retain(|mount| mount.target != SOCKET_MOUNT);
-    spec.tmpfs.push(Tmpfs { target: SOCKET_MOUNT.to_owned(), size_bytes: SOCKET_TMPFS });
+    spec.command = tunnel_command(external, ssh, CANDIDATE_SOCKET);
     // How it ended the first time is what is to be told.
     spec.restart = Restart::No;
     spec.healthcheck = None;
     spec
 }
 
+/// The client under its own loader, listening in the directory `socket`.
+fn tunnel_command(external: &External, ssh: &Ssh, socket: &str) -> Vec<String> {
+    let client = format!("{CLIENT_MOUNT}/ssh");
+    let loaded = ["--library-path", CLIENT_MOUNT, &client].map(str::to_owned);
+    loaded.into_iter().chain(ssh_arguments(external, ssh, socket)).collect()
+}
+
 /// ssh(1), ssh_config(5). No configuration file of any machine has a say.
-fn ssh_arguments(external: &External, ssh: &Ssh) -> Vec<String> {
-    let forward = format!("{SOCKET_DIRECTORY}/.s.PGSQL.5432:{}:{}", bracketed(&external.host), external.port);
+fn ssh_arguments(external: &External, ssh: &Ssh, socket: &str) -> Vec<String> {
+    let forward = format!("{socket}/.s.PGSQL.5432:{}:{}", bracketed(&external.host), external.port);
     let mut arguments = ["-N", "-T", "-F", "/dev/null"].map(str::to_owned).to_vec();
     let options = [
         format!("IdentityFile={KEYS_MOUNT}/{}", tunnel_files::KEY),
@@ -222,7 +227,7 @@ mod tests {
              ssh: {{ host: gate.example.com, port: 2222, user: tunnel }} }}\n"
         );
         let external = parse::site(text).unwrap().postgres.external.unwrap();
-        ssh_arguments(&external, external.ssh.as_ref().unwrap()).join(" ")
+        ssh_arguments(&external, external.ssh.as_ref().unwrap(), SOCKET_DIRECTORY).join(" ")
     }
 
     #[test]

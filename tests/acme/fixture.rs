@@ -55,6 +55,8 @@ pub enum Solving {
     Wrong,
     /// Says that it cannot.
     Failing,
+    /// Puts the answers there and cannot take them away.
+    Clinging,
 }
 
 /// One machine: what it keeps, and what it shows the CA.
@@ -177,6 +179,9 @@ impl Solver for Machine {
 
     async fn withdraw(&self, challenges: &[Challenge]) -> Result<()> {
         self.fuse.around(|| {
+            if self.solving.get() == Solving::Clinging {
+                return Err(Failure::failed("the DNS is away"));
+            }
             for challenge in challenges {
                 self.hide(challenge);
             }
@@ -228,6 +233,7 @@ pub fn order(pebble: &Pebble, names: &[&str]) -> Order {
         eab: None,
         key_type: "p256".to_owned(),
         replaces: None,
+        fresh: false,
     }
 }
 

@@ -1,21 +1,25 @@
 //! Bad days: names that do not validate, a CA that is unwell, a program that dies.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
-use autoodoo::acme::{AcmeCa, Ca, Endpoint, Order, Patience};
+use autoodoo::acme::{AcmeCa, Ca, Eab, Endpoint, Order, Patience, account_url, after_storing};
 use autoodoo::failure::{Failure, Kind};
 use autoodoo::secret::Secret;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::LocalSet;
 
 use crate::challtestsrv::ChallTestSrv;
 use crate::daemon::free_address;
 use crate::fixture::{Machine, Solving, assert_serves, ca, order, short_patience};
 use crate::pebble::{Options, Pebble};
-use crate::proxy::{Proxy, Reply};
+use crate::proxy::{Alteration, Proxy, Reply};
 
 /// Why there is no certificate. Nothing is left of the attempt.
 async fn failure(machine: &Rc<Machine>, wanted: &Order) -> Failure {
@@ -89,12 +93,96 @@ async fn a_validation_that_takes_too_long_is_gone_on_with() {
     let machine = Machine::new(&names);
     machine.patience.set(Patience { validation: Duration::ZERO, ..Patience::default() });
     let wanted = order(&pebble, &["a.example"]);
-    let failure = failure(&machine, &wanted).await;
+    let failure = machine.obtain(&wanted).await.unwrap_err().failure;
     let expected = format!("{} has not validated a.example within 0 s", pebble.address);
     assert_eq!(failure.message, expected);
+    assert_eq!(machine.presented.borrow().len(), 1, "the CA may still look for it");
 
     machine.patience.set(Patience::default());
     assert_serves(&machine.obtain(&wanted).await.unwrap(), &pebble, &["a.example"]);
+    assert!(machine.presented.borrow().is_empty(), "answers are left behind");
+}
+
+/// The CA says that its orders are in this state, and to come back tomorrow.
+fn hangs(status: &str, times: usize) -> Alteration {
+    Alteration { path: "/my-order", times, fields: json!({ "status": status }), retry_after: Some("86400") }
+}
+
+#[tokio::test]
+async fn a_day_of_retry_after_does_not_end_an_order() {
+    let (names, pebble, proxy, wanted) = behind_a_proxy().await;
+    let machine = Machine::new(&names);
+    let soon = Duration::from_secs(2);
+    machine.patience.set(Patience { validation: soon, issuance: soon, ..Patience::default() });
+    proxy.alter(Alteration { path: "/authZ", ..hangs("pending", 9) });
+    proxy.alter(hangs("pending", 1));
+    assert_serves(&machine.obtain(&wanted).await.unwrap(), &pebble, &["a.example"]);
+    assert!(proxy.asked("/my-order").len() >= 2);
+}
+
+#[tokio::test]
+async fn an_order_that_hangs_is_given_up_after_some_attempts() {
+    let (names, pebble, proxy, wanted) = behind_a_proxy().await;
+    let machine = Machine::new(&names);
+    machine.patience.set(Patience { issuance: Duration::ZERO, ..Patience::default() });
+    proxy.alter(hangs("processing", usize::MAX));
+    let orders = || proxy.asked("/order-plz").len();
+    for attempt in 0..6 {
+        let failure = machine.obtain(&wanted).await.unwrap_err();
+        assert!(failure.failure.message.ends_with("has not issued the certificate within 0 s"));
+        assert_eq!((failure.retry_after, orders()), (None, 1), "attempt {attempt}");
+    }
+    machine.obtain(&wanted).await.unwrap_err();
+    assert_eq!(orders(), 2);
+    machine.obtain(&Order { fresh: true, ..wanted.clone() }).await.unwrap_err();
+    assert_eq!(orders(), 3, "a person's way out");
+
+    proxy.let_through();
+    machine.patience.set(Patience::default());
+    machine.obtain(&wanted).await.unwrap();
+    let issued = machine.obtain(&Order { fresh: true, ..wanted.clone() }).await.unwrap();
+    assert_serves(&issued, &pebble, &["a.example"]);
+    assert_eq!(orders(), 3, "an order with a certificate is worth going on with");
+}
+
+#[tokio::test]
+async fn a_key_that_the_ca_refuses_is_not_kept() {
+    let (names, pebble, proxy, wanted) = behind_a_proxy().await;
+    let machine = Machine::new(&names);
+    proxy.reply(Reply::problem("/finalize-order", 400, "badPublicKey").times(1));
+    let refused = failure(&machine, &wanted).await;
+    assert!(refused.hints[0].contains("choose another"), "{refused:?}");
+    assert!(machine.order.borrow().is_none());
+    assert_serves(&machine.obtain(&wanted).await.unwrap(), &pebble, &["a.example"]);
+}
+
+#[tokio::test]
+async fn an_order_that_fails_when_gone_on_with_says_why() {
+    let (names, _pebble, proxy, wanted) = behind_a_proxy().await;
+    let machine = Machine::new(&names);
+    machine.solving.set(Solving::Failing);
+    machine.obtain(&wanted).await.unwrap_err();
+    machine.solving.set(Solving::Wrong);
+    let failure = failure(&machine, &wanted).await;
+    assert_eq!(failure.message, "the CA could not validate `a.example`");
+    assert_eq!(proxy.asked("/order-plz").len(), 1, "another order would fail for the same reason");
+}
+
+#[tokio::test]
+async fn what_could_not_be_taken_away_is_taken_away_later() {
+    let (names, pebble) = ca(|_| ());
+    let machine = Machine::new(&names);
+    let wanted = order(&pebble, &["a.example", "b.example"]);
+    machine.solving.set(Solving::Clinging);
+    machine.obtain(&wanted).await.unwrap();
+    assert_eq!(machine.presented.borrow().len(), 2);
+
+    let kept = after_storing(machine.order.borrow().as_ref().unwrap()).unwrap();
+    *machine.order.borrow_mut() = kept;
+    machine.solving.set(Solving::Well);
+    machine.obtain(&order(&pebble, &["c.example"])).await.unwrap();
+    assert!(machine.presented.borrow().is_empty(), "answers are left behind");
+    assert_eq!(after_storing(machine.order.borrow().as_ref().unwrap()).unwrap(), None);
 }
 
 /// Every call of the vault, the solver, the key's maker and the reporter is a place to die in, before
@@ -177,8 +265,57 @@ async fn a_lost_answer_is_asked_for_again() {
     for path in ["/sign-me-up", "/order-plz", "/chalZ", "/finalize-order"] {
         proxy.reply(Reply { lost: true, ..Reply::problem(path, 500, "serverInternal") }.times(1));
     }
-    let issued = Machine::new(&names).obtain(&wanted).await.unwrap();
+    let machine = Machine::new(&names);
+    let issued = machine.obtain(&wanted).await.unwrap();
     assert_serves(&issued, &pebble, &["a.example"]);
+    // Both answers are about one account.
+    let keys: Vec<Value> =
+        proxy.asked("/sign-me-up").into_iter().map(|asked| asked.header["jwk"].clone()).collect();
+    assert!(keys.len() == 2 && keys[0] == keys[1] && keys[0].is_object(), "{keys:?}");
+    let url = account_url(&Secret::new(machine.account())).unwrap();
+    assert!(url.contains("/my-account/"), "{url}");
+}
+
+#[tokio::test]
+async fn an_external_account_is_asked_for_once() {
+    let (kid, key) = ("kid-1".to_owned(), "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W");
+    let (names, _pebble, proxy, mut wanted) = behind_a_proxy().await;
+    wanted.eab = Some(Eab { kid, hmac_key: Secret::new(key) });
+    proxy.reply(Reply { lost: true, ..Reply::problem("/sign-me-up", 500, "serverInternal") });
+    let failure = failure(&Machine::new(&names), &wanted).await;
+    assert!(failure.hints.iter().any(|hint| hint.contains("where a key id serves once")), "{failure:?}");
+    assert_eq!(proxy.asked("/sign-me-up").len(), 1);
+}
+
+#[tokio::test]
+async fn a_ca_that_wants_the_address_at_once_gets_it() {
+    let (names, pebble, proxy, wanted) = behind_a_proxy().await;
+    proxy.reply(Reply::problem("/sign-me-up", 400, "invalidContact").times(1));
+    assert_serves(&Machine::new(&names).obtain(&wanted).await.unwrap(), &pebble, &["a.example"]);
+    let told = proxy.asked("/sign-me-up").pop().unwrap().payload.unwrap();
+    assert_eq!(told["contact"], json!(["mailto:owner@example.com"]));
+}
+
+#[tokio::test]
+async fn a_ca_that_asks_about_other_names_learns_nothing() {
+    let (names, _pebble, proxy, wanted) = behind_a_proxy().await;
+    let machine = Machine::new(&names);
+    let identifier = json!({ "type": "dns", "value": "other.example" });
+    proxy.alter(Alteration {
+        path: "/authZ",
+        times: usize::MAX,
+        fields: json!({ "identifier": identifier }),
+        retry_after: None,
+    });
+    let foreign = failure(&machine, &wanted).await;
+    assert_eq!(foreign.message, "the CA asks about `other.example`, which was not ordered");
+
+    proxy.let_through();
+    *machine.order.borrow_mut() = None;
+    let urls: Vec<String> = (0..9).map(|number| format!("https://ca.example/authZ/{number}")).collect();
+    let fields = json!({ "authorizations": urls });
+    proxy.alter(Alteration { path: "/order-plz", times: 1, fields, retry_after: None });
+    assert_eq!(failure(&machine, &wanted).await.message, "the CA asks about 9 names of 1");
 }
 
 #[tokio::test]
@@ -247,23 +384,47 @@ async fn a_certificate_that_is_replaced_is_named() {
     let machine = Machine::new(&names);
     let first = machine.obtain(&wanted).await.unwrap();
     wanted.replaces = Some(first.chain_pem.clone());
-    let orders = |proxy: &Proxy| -> Vec<bool> {
+    let orders = |proxy: &Proxy| -> Vec<Option<String>> {
         let asked = proxy.asked("/order-plz").into_iter().skip(1);
-        asked.map(|asked| asked.payload.unwrap().get("replaces").is_some()).collect()
+        asked.map(|asked| Some(asked.payload.unwrap().get("replaces")?.as_str()?.to_owned())).collect()
     };
     // The order in the vault is the replaced one's own.
     assert_ne!(machine.obtain(&wanted).await.unwrap().chain_pem, first.chain_pem);
-    assert_eq!(orders(&proxy), [false], "the CA does not know of renewal information");
+    assert_eq!(orders(&proxy), [None], "the CA does not know of renewal information");
 
     *machine.order.borrow_mut() = None;
     proxy.add_to_directory(json!({ "renewalInfo": proxy.directory.replace("/dir", "/ari") }));
     assert_serves(&machine.obtain(&wanted).await.unwrap(), &pebble, &["a.example"]);
-    assert_eq!(orders(&proxy), [false, true]);
+    let id = Some(renewal_id(&first.chain_pem));
+    assert_eq!(orders(&proxy), [None, id.clone()]);
 
     *machine.order.borrow_mut() = None;
     proxy.reply(Reply::problem("/order-plz", 409, "alreadyReplaced").times(1));
     assert_serves(&machine.obtain(&wanted).await.unwrap(), &pebble, &["a.example"]);
-    assert_eq!(orders(&proxy), [false, true, true, false]);
+    assert_eq!(orders(&proxy), [None, id.clone(), id, None]);
+}
+
+/// RFC 9773, section 4.1, by what the `openssl` program says of the certificate.
+fn renewal_id(pem: &str) -> String {
+    let mut openssl = Command::new("openssl")
+        .args(["x509", "-noout", "-serial", "-ext", "authorityKeyIdentifier"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    openssl.stdin.take().unwrap().write_all(pem.as_bytes()).unwrap();
+    let said = String::from_utf8(openssl.wait_with_output().unwrap().stdout).unwrap();
+    let hex = |text: &str| -> Vec<u8> {
+        let digits: String = text.trim().trim_start_matches("keyid:").replace(':', "");
+        (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+    };
+    let mut serial = hex(said.lines().find_map(|line| line.strip_prefix("serial=")).unwrap());
+    // DER numbers are signed.
+    if serial[0] >= 0x80 {
+        serial.insert(0, 0);
+    }
+    let key = hex(said.lines().last().unwrap());
+    format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(key), BASE64_URL_SAFE_NO_PAD.encode(serial))
 }
 
 #[tokio::test]
@@ -279,6 +440,7 @@ async fn the_ca_says_when_to_renew() {
     let said = Reply { retry_after: Some("21600"), body, ..Reply::problem("/ari/", 200, "") };
     proxy.reply(said);
     let info = ask(&issued.chain_pem).await.unwrap();
+    assert_eq!(proxy.asked("/ari/").pop().unwrap().path, format!("/ari/{}", renewal_id(&issued.chain_pem)));
     assert_eq!(info.start, "2026-01-02T04:00:00Z".parse().unwrap());
     assert_eq!(info.explanation_url.as_deref(), Some("https://ca.example/why"));
     assert!((21590..=21600).contains(&info.retry_after.as_secs()), "{:?}", info.retry_after);

@@ -141,12 +141,43 @@ async fn every_authoritative_server_is_waited_for() {
         second.add_txt(name, "token");
     };
     let (waited, ()) = tokio::join!(dns.txt_everywhere(name, "token", SOON), adding);
-    waited.unwrap();
+    assert_eq!(waited.unwrap(), None);
     assert!(started.elapsed() > Duration::from_millis(1200), "{:?}", started.elapsed());
 
+    // One that gives no answer keeps nobody from a certificate, as long as no other lacks the record.
     drop(second);
-    let gone = dns.txt_everywhere(name, "token", Duration::ZERO).await.unwrap_err();
-    assert!(gone.message.ends_with("still missing on ns2.example.test"), "{gone}");
+    let gone = dns.txt_everywhere(name, "token", Duration::ZERO).await.unwrap().unwrap();
+    assert!(gone.contains("(ns2.example.test: no name server"), "{gone}");
+    let lacking = dns.txt_everywhere(name, "another", Duration::ZERO).await.unwrap_err();
+    assert_eq!(lacking.evidence[0], "ns1.example.test: it has another value only");
+}
+
+/// As in a network that lets nobody ask but its own resolver.
+#[tokio::test]
+async fn where_no_name_server_can_be_asked_the_resolver_is() {
+    let server = Bind::start(&[Zone { name: "example.test", records: &["@ NS ns1", "ns1 A 192.0.2.11"] }]);
+    let name = "_acme-challenge.example.test";
+    let closed = [(FIRST.parse().unwrap(), free_address())];
+    let dns = Hickory::new(&[server.address]).unwrap().with_detours(closed.into());
+    server.add_txt(name, "token");
+    let started = Instant::now();
+    let deadline = Duration::from_secs(20);
+    let warned = dns.txt_everywhere(name, "token", deadline).await.unwrap().unwrap();
+    assert!(
+        warned.starts_with("not every name server could be asked for the TXT record of _acme-"),
+        "{warned}"
+    );
+    let took = started.elapsed();
+    assert!(took >= deadline / 2 && took < deadline, "{took:?}");
+}
+
+#[tokio::test]
+async fn the_servers_of_a_top_level_domain_are_not_asked() {
+    let server = Bind::start(&[Zone { name: "test", records: &["@ NS ns1.test.", "ns1 A 192.0.2.11"] }]);
+    let dns = Hickory::new(&[server.address]).unwrap();
+    // The resolver that was given stands in.
+    let failure = dns.txt_everywhere("_acme-challenge.mistyped.test", "x", Duration::ZERO).await.unwrap_err();
+    assert_eq!(failure.evidence, [format!("{}: it has no such record", server.address)]);
 }
 
 #[tokio::test]

@@ -159,6 +159,13 @@ async fn route53_loses_no_value_that_comes_in_between() {
 }
 
 #[tokio::test]
+async fn route53_is_not_upset_by_warnings_nor_by_slow_servers() {
+    let aws = Route53::new("FAKE_AWS_NOISE='{\"DeprecationWarning\"'\nFAKE_AWS_UNSYNCED=1");
+    aws.site.run(Change::Present, "ours").await.unwrap();
+    assert_eq!((aws.values(), &aws.state()["waited"]), (vec!["\"ours\"".to_owned()], &json!(["/change/C1"])));
+}
+
+#[tokio::test]
 async fn route53_says_when_no_zone_holds_the_name() {
     let aws = Route53::new("ROUTE53_NAME=_acme-challenge.example.org");
     let failure = aws.site.run(Change::Present, "one").await.unwrap_err();

@@ -1,6 +1,7 @@
 //! Whole commands on an engine in memory: what a user sees, and what is left when things go wrong.
 
 mod ca;
+mod certificates;
 mod elsewhere;
 mod world;
 

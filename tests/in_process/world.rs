@@ -26,7 +26,7 @@ use autoodoo::render::nginx_conf::certificate_in;
 use autoodoo::site::value::HostName;
 use autoodoo::tls::inspect::inspect;
 use autoodoo::ui::prompt::{Prompter, Scripted};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::ca::{FakeCa, FakeDns, FakeHooks};
 
@@ -146,7 +146,7 @@ pub struct World {
     probe: FakeProbe,
     random: SeededRandom,
     machine: Machine,
-    prompter: Scripted,
+    pub prompter: Scripted,
     port_holder: RefCell<Option<(u16, String)>>,
     directory: tempfile::TempDir,
 }
@@ -189,14 +189,16 @@ impl World {
             let test = spec.name.ends_with("nginx-test");
             Some(if test { Process::Ends { exit_code: 0, lines: Vec::new() } } else { Process::Stays })
         });
+        let ca = FakeCa::new(directory.path(), Rc::clone(&now));
         World {
             probe: FakeProbe {
                 engine: engine.clone(),
+                ca: ca.clone(),
                 deaf: Rc::clone(&deaf),
                 stuck: Rc::clone(&stuck),
                 root: directory.path().to_owned(),
             },
-            ca: FakeCa::new(directory.path(), Rc::clone(&now)),
+            ca,
             hooks: FakeHooks::default(),
             clock: WorldClock(now),
             stuck,
@@ -241,9 +243,28 @@ impl World {
         world
     }
 
+    /// A world whose site is described and gets its certificate from a CA.
+    pub fn with_acme() -> World {
+        let world = World::with_site();
+        world.edit(
+            "  mode: self-signed\n",
+            "  mode: acme\n  acme:\n    email: owner@example.com\n    agree_tos: true\n",
+        );
+        world
+    }
+
     /// A world whose site is up.
     pub fn up() -> World {
-        let world = World::with_site();
+        World::with_site().brought_up()
+    }
+
+    /// A world whose site is up with a certificate from a CA.
+    pub fn up_with_acme() -> World {
+        World::with_acme().brought_up()
+    }
+
+    fn brought_up(self) -> World {
+        let world = self;
         let ran = world.run("up");
         assert_eq!(ran.code, 0, "{ran:?}");
         world.engine.forget_calls();
@@ -299,6 +320,24 @@ impl World {
         Ran { code, data: text(&data), talk: text(&talk) }
     }
 
+    /// The clock goes on, or back.
+    pub fn pass(&self, time: SignedDuration) {
+        self.ca.now.set(self.ca.now.get() + time);
+    }
+
+    pub fn pass_days(&self, days: i64) {
+        self.pass(SignedDuration::from_hours(24 * days));
+    }
+
+    /// Whether the program was killed in the midst of this.
+    pub fn dies(&self, line: &str) -> bool {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run(line))).is_err()
+    }
+
+    pub fn text(&self, path: &str) -> String {
+        std::fs::read_to_string(self.file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
     /// Names of the site's containers, those that run first marked.
     pub fn containers(&self) -> Vec<String> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -347,8 +386,8 @@ fn play(
         ["cat", "/proc/1/comm"] if container.contains("nginx") => "nginx\n".to_owned(),
         ["cat", "/proc/1/comm"] => "odoo\n".to_owned(),
         ["cat", "/proc/1/task/1/children"] => children(container),
-        ["cat", processes @ ..] if container.contains("nginx") => {
-            "nginx: worker process\0".repeat(processes.len())
+        ["sh", "-c", script] if script.contains("/cmdline") => {
+            children(container).replace(' ', " nginx: worker process\n") + " nginx: worker process\n"
         }
         ["sh", "-c", script, "sh", "/tunnel"] if script.contains("chown postgres") => {
             give_tunnel_files(root);
@@ -400,6 +439,7 @@ fn give_away(root: &Path, directories: &[&str]) {
 /// Answers from the state of the containers.
 pub struct FakeProbe {
     engine: MemoryEngine,
+    ca: FakeCa,
     deaf: Rc<RefCell<Option<String>>>,
     stuck: Rc<RefCell<Option<String>>>,
     root: PathBuf,
@@ -478,6 +518,7 @@ impl Probe for FakeProbe {
     ) -> std::result::Result<Shown, ProbeError> {
         let reason = "connection refused".to_owned();
         let none = ProbeError::Connect { address: connect, reason };
+        self.ca.moment();
         if self.nginx_answers().await {
             return self.served().map(|fingerprint| Shown { fingerprint }).ok_or(none);
         }
@@ -486,7 +527,10 @@ impl Probe for FakeProbe {
 
     async fn get(&self, request: &Get) -> std::result::Result<Answer, ProbeError> {
         if self.answers(request).await {
-            return Ok(Answer { status: 200, headers: Vec::new(), body: Vec::new(), certificate: None });
+            let token = request.path.strip_prefix("/.well-known/acme-challenge/");
+            let file = token.map(|token| self.root.join("generated/nginx/challenge").join(token));
+            let body = file.and_then(|file| std::fs::read(file).ok()).unwrap_or_default();
+            return Ok(Answer { status: 200, headers: Vec::new(), body, certificate: None });
         }
         let reason = "connection refused".to_owned();
         Err(ProbeError::Connect { address: request.connect, reason })
@@ -555,7 +599,7 @@ impl Adapters for World {
     }
 
     fn dns(&self, _: &[SocketAddr]) -> Result<FakeDns> {
-        Ok(FakeDns)
+        Ok(FakeDns(self.hooks.clone()))
     }
 
     fn hooks(&self) -> &FakeHooks {

@@ -56,6 +56,17 @@ impl Reply {
     }
 }
 
+/// What the CA's own answers say differently.
+#[derive(Debug, Clone)]
+pub struct Alteration {
+    /// Answers to requests whose path contains this.
+    pub path: &'static str,
+    pub times: usize,
+    /// Entries in place of the answer's own.
+    pub fields: Value,
+    pub retry_after: Option<&'static str>,
+}
+
 /// A request as the CA saw it.
 #[derive(Debug, Clone)]
 pub struct Asked {
@@ -63,6 +74,8 @@ pub struct Asked {
     pub user_agent: String,
     /// The signed part, of requests that have one.
     pub payload: Option<Value>,
+    /// What it is signed with, and for.
+    pub header: Value,
 }
 
 pub struct Proxy {
@@ -74,6 +87,7 @@ struct State {
     upstream: SocketAddr,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     replies: Mutex<Vec<Reply>>,
+    alterations: Mutex<Vec<Alteration>>,
     asked: Mutex<Vec<Asked>>,
     /// Entries that the directory gets beside the CA's own.
     directory: Mutex<Value>,
@@ -88,6 +102,7 @@ impl Proxy {
             upstream: pebble.address,
             client: client(pebble),
             replies: Mutex::default(),
+            alterations: Mutex::default(),
             asked: Mutex::default(),
             directory: Mutex::default(),
         });
@@ -99,8 +114,13 @@ impl Proxy {
         self.state.replies.lock().unwrap().push(reply);
     }
 
+    pub fn alter(&self, alteration: Alteration) {
+        self.state.alterations.lock().unwrap().push(alteration);
+    }
+
     pub fn let_through(&self) {
         self.state.replies.lock().unwrap().clear();
+        self.state.alterations.lock().unwrap().clear();
     }
 
     /// The directory says this too; nothing of the CA's own is lost but `meta`.
@@ -143,12 +163,14 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
 }
 
 fn asked(parts: &request::Parts, body: &Bytes) -> Asked {
-    let payload = serde_json::from_slice::<Value>(body).ok().and_then(|jws| {
-        let payload = BASE64_URL_SAFE_NO_PAD.decode(jws["payload"].as_str()?).ok()?;
-        serde_json::from_slice(&payload).ok()
-    });
+    let jws = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let part = |name: &str| -> Option<Value> {
+        let part = BASE64_URL_SAFE_NO_PAD.decode(jws[name].as_str()?).ok()?;
+        serde_json::from_slice(&part).ok()
+    };
+    let (payload, header) = (part("payload"), part("protected").unwrap_or_default());
     let user_agent = parts.headers["user-agent"].to_str().unwrap().to_owned();
-    Asked { path: parts.uri.path().to_owned(), user_agent, payload }
+    Asked { path: parts.uri.path().to_owned(), user_agent, payload, header }
 }
 
 fn said(reply: &Reply) -> Response<Full<Bytes>> {
@@ -167,6 +189,13 @@ impl State {
         Some(reply.clone())
     }
 
+    fn alteration_of(&self, path: &str) -> Option<Alteration> {
+        let mut alterations = self.alterations.lock().unwrap();
+        let found = alterations.iter_mut().find(|one| one.times > 0 && path.contains(one.path))?;
+        found.times -= 1;
+        Some(found.clone())
+    }
+
     /// The CA makes its URLs of the Host header, which stays ours.
     async fn pass_on(&self, mut parts: request::Parts, body: Bytes, asked: &Asked) -> Response<Full<Bytes>> {
         parts.uri = format!("https://{}{}", self.upstream, parts.uri).parse().unwrap();
@@ -179,6 +208,15 @@ impl State {
             object.extend(more.as_object().cloned().unwrap_or_default());
             body = Value::Object(object).to_string().into();
             parts.headers.remove(CONTENT_LENGTH);
+        }
+        if let Some(alteration) = self.alteration_of(&asked.path) {
+            let mut object: Value = serde_json::from_slice(&body).unwrap();
+            object.as_object_mut().unwrap().extend(alteration.fields.as_object().unwrap().clone());
+            body = object.to_string().into();
+            parts.headers.remove(CONTENT_LENGTH);
+            if let Some(value) = alteration.retry_after {
+                parts.headers.insert("retry-after", value.parse().unwrap());
+            }
         }
         Response::from_parts(parts, Full::from(body))
     }

@@ -8,7 +8,8 @@ use instant_acme::{
 use super::{Stop, Work};
 use crate::acme::answer::{explain, is_transient};
 use crate::acme::pending::Pending;
-use crate::acme::{CaFailure, Challenge, ChallengeKind, Solver, problem};
+use crate::acme::problem::{self, clean};
+use crate::acme::{CaFailure, Challenge, ChallengeKind, Solver};
 use crate::failure::{Failure, Result};
 
 /// An authorization whose challenge the CA did not take as ready, and why.
@@ -28,6 +29,8 @@ impl<S: Solver> Work<'_, S> {
             pending.presented.extend_from_slice(&challenges);
             self.keep(pending)?;
             self.tools.solver.present(&challenges).await?;
+            pending.told = true;
+            self.keep(pending)?;
             self.declare_ready(order).await?;
         }
         let deed = format!("validated {}", self.order.names.join(", "));
@@ -40,13 +43,24 @@ impl<S: Solver> Work<'_, S> {
 
     /// What is to be shown: nothing for names that the CA validated before and still believes.
     async fn open_challenges(&self, order: &mut instant_acme::Order) -> Result<Vec<Challenge>, CaFailure> {
+        let asked = order.state().authorizations.len();
+        if asked > self.order.names.len() {
+            let wanted = self.order.names.len();
+            return Err(Failure::failed(format!("the CA asks about {asked} names of {wanted}")).into());
+        }
         let found = self.persist(async || {
+            let mut names = Unasked::new(&self.order.names);
             let mut found = Vec::new();
             let mut authorizations = order.authorizations();
             while let Some(authorization) = authorizations.next().await {
                 let mut authorization = authorization?;
-                if authorization.status == AuthorizationStatus::Pending {
-                    found.push(answer(&mut authorization, self.order.challenge));
+                let name = names.take(authorization.identifier().identifier);
+                match name {
+                    Ok(name) if authorization.status == AuthorizationStatus::Pending => {
+                        found.push(answer(&mut authorization, name, self.order.challenge));
+                    }
+                    Ok(_) => {}
+                    Err(foreign) => found.push(Err(foreign)),
                 }
             }
             Ok(found)
@@ -85,19 +99,41 @@ impl<S: Solver> Work<'_, S> {
     }
 }
 
+/// The ordered names that the CA has not asked about yet, without `*.`: it asks about each once (RFC
+/// 8555, section 7.1.3). What it asks about goes to the owner's DNS hook: no other name must.
+struct Unasked<'a>(Vec<&'a str>);
+
+impl<'a> Unasked<'a> {
+    fn new(names: &'a [String]) -> Self {
+        Unasked(names.iter().map(|name| name.strip_prefix("*.").unwrap_or(name)).collect())
+    }
+
+    /// The name as it was ordered.
+    fn take(&mut self, identifier: &Identifier) -> Result<&'a str> {
+        let place = match identifier {
+            Identifier::Dns(asked) => self.0.iter().position(|name| name.eq_ignore_ascii_case(asked)),
+            _ => None,
+        };
+        let place = place.ok_or_else(|| {
+            let identifier = clean(&identifier.clone().authorized(false).to_string());
+            Failure::failed(format!("the CA asks about `{identifier}`, which was not ordered"))
+        })?;
+        Ok(self.0.swap_remove(place))
+    }
+}
+
 /// What the CA looks for.
-fn answer<'a>(authorization: &'a mut AuthorizationHandle<'a>, kind: ChallengeKind) -> Result<Challenge> {
-    let identifier = authorization.identifier();
-    let name = match identifier.identifier {
-        Identifier::Dns(name) => name.clone(),
-        _ => return Err(Failure::failed(format!("the CA asks about `{identifier}`, which is no DNS name"))),
-    };
-    let none = format!("the CA offers no {} challenge for `{identifier}`", kind.word());
+fn answer<'a>(
+    authorization: &'a mut AuthorizationHandle<'a>,
+    name: &str,
+    kind: ChallengeKind,
+) -> Result<Challenge> {
+    let none = format!("the CA offers no {} challenge for `{name}`", kind.word());
     let challenge = authorization.challenge(acme_type(kind)).ok_or_else(|| Failure::failed(none))?;
     if !is_token(&challenge.token) {
         return Err(Failure::failed(format!("the CA's challenge for `{name}` has a token that is none")));
     }
-    Ok(shown(&challenge, name, kind))
+    Ok(shown(&challenge, name.to_owned(), kind))
 }
 
 /// RFC 8555, section 8.3: base64url. It becomes the name of a file: a dot or a slash must not pass.
@@ -178,6 +214,23 @@ async fn broken_names(order: &mut instant_acme::Order) -> Result<Vec<(String, Pr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_ca_asks_about_each_ordered_name_once_and_about_no_other() {
+        let names = ["a.example", "*.a.example", "b.example"].map(str::to_owned);
+        let mut unasked = Unasked::new(&names);
+        let mut take = |name: &str| unasked.take(&Identifier::Dns(name.to_owned())).ok();
+        assert_eq!(
+            (take("A.example"), take("a.example"), take("a.example")),
+            (Some("a.example"), Some("a.example"), None)
+        );
+        for foreign in ["*.b.example", "c.b.example", "../b.example", ""] {
+            assert_eq!(take(foreign), None, "{foreign}");
+        }
+        assert_eq!(take("b.example"), Some("b.example"));
+        let failure = unasked.take(&Identifier::Dns("x\u{1b}[2J\n".to_owned())).unwrap_err();
+        assert_eq!(failure.message, "the CA asks about `x\u{fffd}[2J\u{fffd}`, which was not ordered");
+    }
 
     #[test]
     fn a_token_is_fit_to_be_the_name_of_a_file() {

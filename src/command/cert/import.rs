@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::put_in_use;
+use crate::apply::certificate::store_pair;
 use crate::cli::ImportArgs;
+use crate::command::certificate::previous as kept;
 use crate::command::site::{Loaded, load_locked};
 use crate::command::{Adapters, Context};
 use crate::event::Reporter;
@@ -11,10 +13,12 @@ use crate::failure::{Failure, Result};
 use crate::host::files;
 use crate::host::site_dir::SiteDir;
 use crate::name::Fqdn;
+use crate::observed::{Labelled, RunState};
 use crate::secret::Secret;
 use crate::site::Tls;
 use crate::stack::dirs;
 use crate::stack::fingerprint::text_fingerprint;
+use crate::stack::spec::Role;
 use crate::tls::import::{Imported, Material, import, needs_passphrase};
 
 pub async fn cmd_import<A: Adapters>(context: &Context<'_, A>, args: &ImportArgs) -> Result<()> {
@@ -24,12 +28,25 @@ pub async fn cmd_import<A: Adapters>(context: &Context<'_, A>, args: &ImportArgs
     for remark in &imported.remarks {
         context.ui.note(remark.clone());
     }
+    let serves = serves(context, &loaded).await?;
     place.store(&mut loaded, &imported)?;
-    if loaded.state.certificate.is_none() {
-        context.ui.note("the certificate is stored; `autoodoo up` serves it");
-        return Ok(());
+    if serves {
+        return put_in_use(context, &mut loaded).await;
     }
-    put_in_use(context, &mut loaded).await
+    context.ui.note("the certificate is stored; `autoodoo up` serves it");
+    Ok(())
+}
+
+/// Whether there is an nginx that could take another certificate. A site that was never up needs no
+/// engine yet.
+async fn serves<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) -> Result<bool> {
+    if loaded.state.certificate.is_none() {
+        return Ok(false);
+    }
+    let engine = loaded.engine(context).await?;
+    let observed = loaded.observe(&engine).await?;
+    let mut nginx = observed.containers.iter().filter(|found| found.role() == Some(Role::Nginx));
+    Ok(nginx.any(|found| found.state == RunState::Running))
 }
 
 /// Where an imported certificate goes.
@@ -72,10 +89,7 @@ impl Place {
                 let text = format!("{}{}", imported.chain_pem, imported.key_pem.expose());
                 let id = format!("imported-{}", text_fingerprint(&text));
                 let directory = loaded.dir.root().join(dirs::TLS).join(&id);
-                files::ensure_dir(&directory, 0o700)?;
-                let key = imported.key_pem.expose().as_bytes();
-                files::write_atomic(&directory.join("privkey.pem"), key, 0o600)?;
-                files::write_atomic(&directory.join("fullchain.pem"), imported.chain_pem.as_bytes(), 0o600)?;
+                store_pair(&directory, &imported.chain_pem, &imported.key_pem)?;
                 loaded.state.stored_certificate = Some(id);
                 loaded.dir.save_state(&loaded.state)
             }
@@ -89,9 +103,7 @@ fn replace(dir: &SiteDir, path: &Path, text: &str) -> Result<()> {
         files::ensure_dir(directory, 0o700)?;
     }
     if let Some(previous) = files::read_optional(&path)? {
-        let mut kept = path.clone().into_os_string();
-        kept.push(".previous");
-        files::write_atomic(Path::new(&kept), &previous, 0o600)?;
+        files::write_atomic(&kept(&path), &previous, 0o600)?;
     }
     files::write_atomic(&path, text.as_bytes(), 0o600)
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::certificate::{Asker, minute};
-use super::order::{agreed, endpoint};
+use super::order::{agreed, endpoint, order_key};
 use super::site::{Loaded, load, load_locked};
 use super::up::with_situation;
 use super::{Adapters, Context, run};
@@ -17,7 +17,9 @@ use crate::acme::Ca;
 use crate::cli::{CertCommand, IssueArgs, RenewArgs};
 use crate::event::Reporter;
 use crate::failure::{Failure, Result};
+use crate::host::journal;
 use crate::plan::Plan;
+use crate::plan::certificate::is_ordered;
 use crate::plan::renewal::{Decision, Window};
 use crate::plan::up::certificate_only;
 use crate::site::Tls;
@@ -46,7 +48,6 @@ async fn replace<A: Adapters>(context: &Context<'_, A>, asker: Asker, dry_run: b
     }
     let (mut loaded, _lock) = load_locked(context, "cert")?;
     loaded.asker = asker;
-    agreed(context, &loaded).await?;
     if asker == Asker::Schedule {
         ask_for_window(context, &loaded).await?;
     }
@@ -58,9 +59,14 @@ async fn put_in_use<A: Adapters>(context: &Context<'_, A>, loaded: &mut Loaded) 
     let engine = loaded.engine(context).await?;
     run::after_interruption(context, loaded)?;
     let plan = plan(context, loaded, &engine).await?;
-    let changed = !plan.is_empty();
-    run::apply(context, loaded, &engine, &plan, "cert").await?;
-    context.ui.result(&outcome(context, loaded, changed)?)
+    agreed(context, loaded, &plan).await?;
+    run::apply(context, loaded, &engine, &plan, journal::CERTIFICATE).await?;
+    let event = match (plan.is_empty(), plan.remarks.is_empty()) {
+        (false, _) => RENEWED,
+        (true, true) => NOT_DUE,
+        (true, false) => WAITS,
+    };
+    context.ui.result(&outcome(context, loaded, event)?)
 }
 
 async fn plan<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, engine: &A::Engine) -> Result<Plan> {
@@ -73,15 +79,20 @@ async fn plan<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, engine: &A
 async fn ask_for_window<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) -> Result<()> {
     let Tls::Acme(acme) = &loaded.site.tls else { return Ok(()) };
     let now = context.adapters.clock().now();
-    let mut attempts = loaded.dir.renewal()?;
-    let stored = loaded.certificate_in_use()?.filter(|stored| stored.id.starts_with("acme-"));
-    let Some(stored) = stored.filter(|_| attempts.window_is_stale(now)) else { return Ok(()) };
+    let memory = loaded.dir.renewal();
+    let Some(stored) = loaded.certificate_in_use()?.filter(|stored| is_ordered(&stored.id)) else {
+        return Ok(());
+    };
+    let key = order_key(acme, &loaded.certificate_names()?);
+    if !memory.attempts(&key, &stored.facts.fingerprint).window_is_stale(now) {
+        return Ok(());
+    }
     let endpoint = endpoint(&loaded.dir, acme)?;
     match context.adapters.ca().renewal_info(&endpoint, &stored.chain).await {
         Ok(info) => {
-            attempts.window = info
+            let window = info
                 .map(|info| Window::told(info.start, info.end, now.checked_add(info.retry_after).ok(), now));
-            loaded.dir.save_renewal(&attempts)
+            loaded.dir.save_renewal(&memory.with_window(&stored.facts.fingerprint, window))
         }
         Err(failure) => {
             let host = acme.directory.host();
@@ -90,6 +101,11 @@ async fn ask_for_window<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) 
         }
     }
 }
+
+const RENEWED: &str = "renewed";
+const NOT_DUE: &str = "not-due";
+/// Another is wanted, and the CA does not want to be asked yet.
+const WAITS: &str = "waits";
 
 /// The last words of `cert issue`, `renew` and `import`.
 #[derive(Debug, Serialize)]
@@ -107,7 +123,7 @@ struct Outcome {
     why: String,
 }
 
-fn outcome<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, changed: bool) -> Result<Outcome> {
+fn outcome<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, event: &'static str) -> Result<Outcome> {
     let now = context.adapters.clock().now();
     let Some(stored) = loaded.certificate_in_use()? else {
         let none = || Failure::failed("the site has no certificate").hint("`autoodoo up` gets one");
@@ -125,7 +141,7 @@ fn outcome<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, changed: bool
         _ => (None, String::new()),
     };
     Ok(Outcome {
-        event: if changed { "renewed" } else { "not-due" },
+        event,
         days_left: stored.days_left(now),
         certificate: stored.id,
         names: stored.facts.names,
@@ -137,9 +153,16 @@ fn outcome<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, changed: bool
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = if self.event == "renewed" { "serves" } else { "is not due" };
+        let state = match self.event {
+            RENEWED => "serves",
+            NOT_DUE => "is not due",
+            _ => "serves on",
+        };
         write!(f, "the certificate for {} {state}", self.names.join(", "))?;
-        write!(f, "; it ends on {}, in {} days", minute(self.not_after), self.days_left)?;
+        match self.days_left {
+            ..0 => write!(f, "; it ended on {}", minute(self.not_after))?,
+            days => write!(f, "; it ends on {}, in {days} days", minute(self.not_after))?,
+        }
         match self.next_renewal {
             Some(at) => write!(f, "; next renewal on {}: {}", minute(at), self.why),
             None => Ok(()),

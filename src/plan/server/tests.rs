@@ -10,6 +10,7 @@ fn external(keys: &str) -> External {
 fn check() -> ServerCheck {
     ServerCheck {
         container: "acme-helper-psql".into(),
+        endpoint: Endpoint::of_external(&external("sslmode: require")),
         external: external("sslmode: require"),
         databases: vec![wanted(false)],
         release: Release::NEWEST,

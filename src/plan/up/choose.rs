@@ -6,7 +6,7 @@ use super::{Situation, wanted_image_id};
 use crate::failure::{Failure, Result};
 use crate::observed::{Container, Labelled, RunState};
 use crate::plan::matching::drift;
-use crate::render::nginx_conf::{asks, static_version_in};
+use crate::render::nginx_conf::{asks, certificate_in, static_version_in};
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::names::{self, Slot};
 use crate::stack::spec::{ContainerSpec, MountSource, Role, Subnet, UsedNetwork};
@@ -15,13 +15,15 @@ use crate::state::Made;
 
 pub(super) fn choose(situation: &Situation<'_>) -> Result<Choice> {
     let (certificate, tls) = (&situation.local.certificate, &situation.inputs.site.tls);
+    let live = situation.local.nginx_live.as_deref().and_then(certificate_in);
+    let first = certificate.first(tls, live);
     let mut choice = Choice {
         subnet: subnet(situation)?,
         generation: situation.state.generation,
         odoos: places(situation)?,
         nginx_slot: Slot::A,
-        certificate: certificate.first(tls).to_owned(),
-        certificate_trusted: certificate.first_is_trusted(tls),
+        certificate: first.to_owned(),
+        certificate_trusted: certificate.trusted.contains(first),
         static_version: String::new(),
         ssh_client: String::new(),
     };

@@ -4,8 +4,9 @@
 use super::{Fate, Planner, SOON, UNPROVEN, retire};
 use crate::plan::server::{Connections, ServerCheck, Wanted};
 use crate::plan::{Action, Plan, TunnelFiles};
+use crate::render::libpq::Endpoint;
 use crate::site::{External, Ssh};
-use crate::stack::server::{self, Server};
+use crate::stack::server::{self, CANDIDATE_SOCKET, Server};
 use crate::stack::spec::{ContainerSpec, Role};
 use crate::stack::{self, names};
 use crate::state::{Made, Phase};
@@ -156,7 +157,7 @@ impl Planner<'_> {
 
     /// The next tunnel proves itself beside the one in use, while everybody still works.
     fn candidate(&mut self, tunnel: &ContainerSpec, external: &External, ssh: Ssh) {
-        let spec = self.with_pinned_image(&server::candidate(&self.site().name, tunnel));
+        let spec = self.with_pinned_image(&server::candidate(&self.site().name, tunnel, external, &ssh));
         let container = spec.name.clone();
         let undo = vec![retire(&container, stack::TUNNEL_GRACE)];
         self.prepare_tunnel(ssh, Fallback { undo: Vec::new(), gate: true });
@@ -169,7 +170,9 @@ impl Planner<'_> {
             seconds: SOON,
         };
         self.plan.push_gate(prove, "nobody is interrupted for one that does not work", undo.clone());
-        let check = Action::CheckServer(Box::new(self.server_check(external, container.clone())));
+        let mut check = self.server_check(external, container.clone());
+        CANDIDATE_SOCKET.clone_into(&mut check.endpoint.host);
+        let check = Action::CheckServer(Box::new(check));
         self.plan.push_gate(check, FIRST_TOLD, undo);
         self.plan.push(retire(&container, stack::TUNNEL_GRACE), "it has proved itself");
     }
@@ -214,6 +217,7 @@ impl Planner<'_> {
         ServerCheck {
             container,
             external: external.clone(),
+            endpoint: Endpoint::of_external(external),
             databases: self.wanted(),
             release: site.odoo.release,
             client_major: site.postgres.major,

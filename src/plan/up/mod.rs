@@ -14,13 +14,13 @@ mod interruption;
 mod own_server;
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 pub use certificate::certificate_only;
 use choose::choose;
 
-use super::certificate::{CertificateFacts, is_local, reachable};
+use super::certificate::{CertificateFacts, https_address};
 use super::guard;
 use super::matching::drift;
 use super::{Action, Hidden, OdooConfFile, Plan, Trust};
@@ -29,7 +29,7 @@ use crate::name::{Fqdn, ImageRef, Port};
 use crate::observed::{Connected, Container, Labelled, Observed, RunState};
 use crate::pins::Pins;
 use crate::render::nginx_conf::nginx_conf;
-use crate::site::Site;
+use crate::site::{Site, Tls};
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::names::{self, Slot};
 use crate::stack::spec::{ContainerSpec, LABEL_CONFIG, Role, UsedNetwork, VolumeSpec};
@@ -82,16 +82,12 @@ const UNPROVEN: &str = "the last operation did not end well, so it has not prove
 
 /// Makes the plan, or refuses because something stands in the way.
 pub fn up(situation: &Situation<'_>) -> Result<Plan> {
-    guards(situation)?;
-    let planner = Planner::new(situation)?;
-    planner.plan()
-}
-
-fn guards(situation: &Situation<'_>) -> Result<()> {
     let site = situation.inputs.site;
     guard::nothing_foreign(site, situation.inputs.owner, situation.observed)?;
     guard::same_data(site, situation.state)?;
-    guard::data_as_remembered(site, situation.inputs.owner, situation.state, situation.observed)
+    guard::data_as_remembered(site, situation.inputs.owner, situation.state, situation.observed)?;
+    let planner = Planner::new(situation)?;
+    planner.plan()
 }
 
 /// The stack that `up` aims at: the slots in use, the network as it is.
@@ -415,13 +411,10 @@ impl<'a> Planner<'a> {
         let old = self.find(&other).map(|container| container.name.clone());
         let old = old.filter(|old| !self.retired.contains(old));
         match fate {
-            Fate::Keep if self.situation.state.nginx_loaded.as_deref() != Some(&fingerprint) => {
-                let reload = Action::ReloadNginx { container: spec.name.clone(), fingerprint };
-                self.plan.push(reload, "its configuration changed");
-                self.shown_certificate(Some(spec.name));
+            Fate::Keep => {
+                self.kept_nginx(spec.name.clone(), fingerprint);
+                self.shown_certificate(Some(&spec.name));
             }
-            Fate::Keep if self.situation.settled => {}
-            Fate::Keep => self.await_nginx(spec.name, fingerprint, UNPROVEN, false),
             Fate::Start(_) | Fate::Make(_) => {
                 self.realise(&spec, &fate, stack::NGINX_GRACE);
                 let old_serves = old.as_deref().is_some_and(|old| self.runs(old));
@@ -431,6 +424,15 @@ impl<'a> Planner<'a> {
             }
         }
         old
+    }
+
+    fn kept_nginx(&mut self, container: String, fingerprint: String) {
+        if self.situation.state.nginx_loaded.as_deref() != Some(&fingerprint) {
+            let reload = Action::ReloadNginx { container, fingerprint };
+            self.plan.push(reload, "its configuration changed");
+        } else if !self.situation.settled {
+            self.await_nginx(container, fingerprint, UNPROVEN, false);
+        }
     }
 
     fn await_nginx(&mut self, container: String, fingerprint: String, cause: &str, old_serves: bool) {
@@ -530,8 +532,12 @@ impl<'a> Planner<'a> {
 /// login page.
 #[must_use]
 pub fn probes(site: &Site, certificate: &str) -> Vec<Action> {
-    let address = SocketAddr::new(reachable(site.listen.address), site.listen.https.get());
-    let trust = if is_local(certificate) { Trust::LocalCa } else { Trust::Stored(certificate.to_owned()) };
+    let address = https_address(site);
+    // While a CA is waited for, what serves may be for other names, or have ended.
+    let trust = match site.tls {
+        Tls::SelfSigned => Trust::LocalCa,
+        Tls::Files { .. } | Tls::Acme(_) => Trust::Stored(certificate.to_owned()),
+    };
     let probe = |host: Fqdn| Action::ProbeSite { address, host, trust: trust.clone(), seconds: SOON };
     site.databases().into_iter().map(|database| probe(database.domain)).collect()
 }

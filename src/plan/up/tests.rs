@@ -1,3 +1,5 @@
+mod certificate;
+
 use std::collections::BTreeMap;
 
 use super::*;
@@ -9,6 +11,7 @@ use crate::render::odoo_conf::OdooSecrets;
 use crate::render::pg_hba::PG_HBA;
 use crate::secret::Secret;
 use crate::site::Site;
+use crate::site::acme::CertificateName;
 use crate::site::parse;
 use crate::stack::sizing::{Capacity, Demand, Sizing, size};
 use crate::stack::spec::{Attachment, LABEL_ROLE, MountSource, Owner};
@@ -173,12 +176,15 @@ impl World {
             smtp_password: None,
             certificates: &self.certificates,
         };
+        let mut local = self.local.clone();
+        local.certificate.names = self.site.names().cloned().collect();
+        local.certificate.ordered = local.certificate.names.iter().map(CertificateName::from).collect();
         f(&Situation {
             inputs: Inputs { site: &self.site, owner: &self.owner, sizing: &self.sizing, secrets: &secrets },
             observed: &self.observed,
             state: &self.state,
             pins: &self.pins,
-            local: &self.local,
+            local: &local,
             root: Path::new(ROOT),
             routed: &[],
             port_holders: &self.ports,
@@ -199,6 +205,7 @@ impl World {
 
     /// The invariants at the head of the module.
     fn audit(&self, plan: &Plan) {
+        certificate::audit(self, plan);
         let position =
             |wanted: &dyn Fn(&Action) -> bool| plan.steps.iter().position(|step| wanted(&step.action));
         let there = |names: &[String], name: &str| names.iter().any(|known| known == name);
@@ -390,8 +397,11 @@ fn another_ssh_server_is_tried_before_anybody_is_interrupted() {
         match &step.action {
             Action::CreateContainer(spec) => {
                 assert!(ours(&spec.name) && !spec.mounts_volume("acme-socket"), "{text}");
+                let listens = |word: &String| word.starts_with("/tmp/.s.PGSQL.5432:");
+                assert!(spec.command.iter().any(listens), "it listens in its own memory: {:?}", spec.command);
             }
             Action::RetireContainer { name, .. } => assert!(ours(name), "{text}"),
+            Action::CheckServer(check) => assert_eq!(check.endpoint.host, "/tmp"),
             _ => {}
         }
     }

@@ -120,6 +120,14 @@ pub fn certificate_in(text: &str) -> Option<&str> {
     rest.split_once('/').map(|(id, _)| id)
 }
 
+/// The names that a text of ours answers to.
+#[must_use]
+pub fn names_in(text: &str) -> Vec<Fqdn> {
+    let lines = text.lines().filter_map(|line| line.trim().strip_prefix("server_name ")?.strip_suffix(';'));
+    let names = lines.map(|line| line.split(' ').filter_map(|name| name.parse().ok()).collect::<Vec<_>>());
+    names.into_iter().find(|names: &Vec<Fqdn>| !names.is_empty()).unwrap_or_default()
+}
+
 /// The same text with another certificate.
 #[must_use]
 pub fn with_certificate(text: &str, id: &str) -> String {

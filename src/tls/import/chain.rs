@@ -53,6 +53,16 @@ impl<'a> Link<'a> {
 impl<'a> Chain<'a> {
     /// Fails when a certificate has nothing to do with the server's.
     pub fn build(leaf: &'a CertificateDer<'static>, all: &'a [CertificateDer<'static>]) -> Result<Chain<'a>> {
+        let (chain, left) = Chain::pick(leaf, all)?;
+        chain.refuse_strangers(&left)?;
+        Ok(chain)
+    }
+
+    /// The chain, and what was not needed for it.
+    pub fn pick(
+        leaf: &'a CertificateDer<'static>,
+        all: &'a [CertificateDer<'static>],
+    ) -> Result<(Chain<'a>, Vec<Link<'a>>)> {
         let mut pool = pool(leaf, all)?;
         let mut links = vec![Link::new(leaf)?];
         let mut root = None;
@@ -63,9 +73,7 @@ impl<'a> Chain<'a> {
             }
             links.push(issuer);
         }
-        let chain = Chain { links, root };
-        chain.refuse_strangers(&pool)?;
-        Ok(chain)
+        Ok((Chain { links, root }, pool))
     }
 
     /// What a server sends.

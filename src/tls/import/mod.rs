@@ -14,7 +14,7 @@ use pkcs8::{LineEnding, PrivateKeyInfoRef};
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::inspect::{CertificateFacts, facts, parse};
+use super::inspect::{CertificateFacts, certificates, facts, parse};
 use super::trust::{is_trusted, public_roots};
 use crate::failure::{Context, Failure, Result};
 use crate::name::Fqdn;
@@ -50,6 +50,15 @@ pub struct Imported {
 /// nothing was changed, and the sentence says what a browser would object to.
 pub fn import(material: &Material<'_>, names: &[Fqdn], now: Timestamp) -> Result<Imported> {
     import_trusting(public_roots(), material, names, now)
+}
+
+/// What a server sends of a CA's answer: the first certificate, which is the server's (RFC 8555, section
+/// 9.1), each followed by its issuer. CAs have sent issuers in another order, a root, or one too many.
+pub fn in_order(answer_pem: &str) -> Result<String> {
+    let all = certificates(answer_pem)?;
+    // `certificates` refuses an empty file.
+    let (chain, _) = Chain::pick(&all[0], &all)?;
+    chain_pem(&chain)
 }
 
 fn import_trusting(

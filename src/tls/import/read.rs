@@ -1,5 +1,7 @@
 //! What is in the files: PEM, DER or PKCS#12.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use p12_keystore::Pkcs12Archive;
@@ -59,7 +61,7 @@ impl Contents {
             return self.add_pkcs12(bytes, passphrase);
         }
         match as_pem(bytes) {
-            Some(text) => self.add_pem(text, passphrase),
+            Some(text) => self.add_pem(&text, passphrase),
             None if X509Certificate::from_der(bytes).is_ok() => {
                 self.certificates.push(CertificateDer::from(bytes.to_vec()));
                 Ok(())
@@ -115,10 +117,23 @@ fn is_pkcs12(bytes: &[u8]) -> bool {
     bytes.get(header..).is_some_and(|content| content.starts_with(&VERSION_3))
 }
 
-/// The text of a file with PEM blocks, without the mark that some editors of Windows put in front.
-fn as_pem(bytes: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(bytes).ok()?.trim_start_matches('\u{feff}');
+/// The text of a file with PEM blocks. Around them there may be anything: names in Latin-1, or the mark
+/// that some editors of Windows put in front.
+fn as_pem(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    let text = match bytes {
+        [0xff, 0xfe, rest @ ..] => utf_16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf_16(rest, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8_lossy(rest),
+        bytes => String::from_utf8_lossy(bytes),
+    };
     text.contains("-----BEGIN ").then_some(text)
+}
+
+/// What PowerShell writes by default.
+fn utf_16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Cow<'static, str> {
+    let (pairs, _) = bytes.as_chunks();
+    let units = pairs.iter().map(|pair| unit(*pair));
+    char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
 fn invalid_pem(error: PemError) -> Failure {

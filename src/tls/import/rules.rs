@@ -134,7 +134,8 @@ pub fn remarks(facts: &CertificateFacts, chain: &Chain<'_>, trusted: bool) -> Re
         return Ok(vec![format!("no browser trusts `{root}` by itself: it must be told to")]);
     }
     let Some((_, last)) = chain.ends() else { return Ok(Vec::new()) };
-    if was_logged(chain)? {
+    // With its issuers, the root may be one that browsers know and this program does not know yet.
+    if chain.links().len() == 1 && was_logged(chain)? {
         let missing = Failure::usage(format!(
             "the issuer `{}` is neither in the file nor known to browsers",
             last.issuer

@@ -211,6 +211,13 @@ fn other_files_are_told_apart() {
     assert_eq!(served(&import_now(&der, Some(key.as_bytes()), None).unwrap()), ["CN=leaf"]);
     let marked = format!("\u{feff}{}", case.crt("leaf"));
     assert_eq!(served(&import_now(marked.as_bytes(), Some(key.as_bytes()), None).unwrap()), ["CN=leaf"]);
+    let latin = [b"friendlyName: B\xfccher\n".as_slice(), case.crt("leaf").as_bytes()].concat();
+    assert_eq!(served(&import_now(&latin, Some(key.as_bytes()), None).unwrap()), ["CN=leaf"]);
+    let bytes = |unit: u16| [unit.to_le_bytes(), unit.to_be_bytes()];
+    for order in 0..2 {
+        let wide: Vec<u8> = marked.encode_utf16().flat_map(|unit| bytes(unit)[order]).collect();
+        assert_eq!(served(&import_now(&wide, Some(key.as_bytes()), None).unwrap()), ["CN=leaf"], "{order}");
+    }
     case.workshop.make("pkey -in leaf.key -outform DER -out leaf.keyder");
     let key_der = case.workshop.read("leaf.keyder");
     let crt = case.crt("leaf");
@@ -231,6 +238,7 @@ fn a_pkcs12_file_that_is_damaged_is_refused() {
     let case = Case::new();
     case.workshop.make("pkcs12 -export -in leaf.crt -inkey leaf.key -passout pass:secret -out bundle.pfx");
     let file = case.workshop.read("bundle.pfx");
+    let whole = import_now(&file, None, Some("secret")).unwrap();
     for length in (8..file.len()).step_by(97) {
         assert_eq!(
             refusal(import_now(&file[..length], None, Some("secret"))),
@@ -241,8 +249,9 @@ fn a_pkcs12_file_that_is_damaged_is_refused() {
         let mut damaged = file.clone();
         damaged[at] ^= 0x55;
         // A name tag outside the checksum may be damaged without harm; anything else is told.
-        if let Err(failure) = import_now(&damaged, None, Some("secret")) {
-            assert_eq!(failure.kind, Kind::Usage, "{failure}");
+        match import_now(&damaged, None, Some("secret")) {
+            Ok(imported) => assert_eq!(imported, whole, "{at}"),
+            Err(failure) => assert_eq!(failure.kind, Kind::Usage, "{failure}"),
         }
     }
 }
@@ -407,6 +416,25 @@ fn a_public_certificate_without_its_issuer_is_refused() {
     let hint =
         "add its certificate, or take the authority's full chain; it is at http://ca.example/middle.der";
     assert_eq!(failure.hints, [hint]);
+    // Browsers may know a root that this program does not know yet.
+    let chain = ["public.crt", "public.key", "middle.crt"];
+    assert_eq!(import_now(&case.bundle(&chain), None, None).unwrap().remarks.len(), 1);
+}
+
+#[test]
+fn what_a_ca_sent_is_put_in_order() {
+    let case = Case::new();
+    case.certificate("own", EC, SERVER, None);
+    let sent = |files: &[&str]| String::from_utf8(case.bundle(files)).unwrap();
+    let fine = sent(&["leaf.crt", "middle.crt"]);
+    let muddled =
+        [&["leaf.crt", "root.crt", "middle.crt"][..], &["leaf.crt", "own.crt", "middle.crt", "middle.crt"]];
+    for files in muddled {
+        let answer = in_order(&sent(files)).unwrap();
+        assert_eq!(certificates(&answer).unwrap(), certificates(&fine).unwrap(), "{files:?}");
+        check_pair(&answer, &Secret::new(case.key("leaf"))).unwrap();
+    }
+    assert!(in_order("").is_err());
 }
 
 #[test]

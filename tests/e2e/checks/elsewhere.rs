@@ -272,9 +272,8 @@ pub fn without_tunnel(away: &Away) {
     fs::copy(server.path("ca.pem"), site.path("ca.pem")).expect("files of ours");
     let text = site.read("autoodoo.yaml");
     let (_, rest) = text.split_once("  ssh:\n").expect("a tunnel");
-    let lines = rest.lines().take_while(|line| line.starts_with("    "));
-    let ssh: String = lines.flat_map(|line| [line, "\n"]).collect();
-    let ssh = format!("  ssh:\n{ssh}");
+    let lines: Vec<_> = rest.lines().take_while(|line| line.starts_with("    ")).collect();
+    let ssh = format!("  ssh:\n{}\n", lines.join("\n"));
     let direct = format!("  host: {}\n", server.address);
     site.edit(&ssh, "  ssl_root_cert: ca.pem\n");
     site.edit("  host: 127.0.0.1\n", &direct);
