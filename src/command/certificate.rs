@@ -194,6 +194,7 @@ impl Loaded {
             return Ok(None);
         }
         let facts = inspect(&chain)?;
+        let directory = self.dir.root().join(dirs::TLS).join(id);
         let ordered = files::read_text_optional(&directory.join("names"))?;
         let ordered =
             ordered.map_or_else(|| facts.names.clone(), |text| text.lines().map(str::to_owned).collect());
