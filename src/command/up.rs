@@ -34,7 +34,7 @@ pub async fn converge<A: Adapters>(
 ) -> Result<()> {
     run::after_interruption(context, loaded)?;
     let plan = plan(context, loaded, engine, wait_seconds).await?;
-    order::agreed(context, loaded, &plan).await?;
+    order::ready(context, loaded, &plan).await?;
     run::apply(context, loaded, engine, &plan, operation).await?;
     if plan.is_empty() {
         // Nothing to change is not yet a site that answers.
