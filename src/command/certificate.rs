@@ -302,7 +302,7 @@ impl Loaded {
         }
         let (why, until) = match self.renewal(current.as_ref(), acme, self.asker, now)? {
             Decision::Renew { why } => (why, None),
-            Decision::Wait { until, why } => (why, Some(until)),
+            Decision::Wait { until, why, .. } => (why, Some(until)),
         };
         let wanted = self.certificate_names()?;
         let fits =
@@ -369,7 +369,7 @@ impl Loaded {
         let brake = memory.brake(&key, lifetime, now).filter(|_| asker == Asker::Schedule);
         Ok(match (decision, brake) {
             (Decision::Renew { .. }, Some(until)) => {
-                Decision::Wait { until, why: "one was obtained not long ago".to_owned() }
+                Decision::Wait { until, why: "one was obtained not long ago".to_owned(), due: false }
             }
             (decision, _) => decision,
         })

@@ -14,6 +14,7 @@ pub mod restart;
 pub mod run;
 pub mod site;
 pub mod sizing;
+pub mod standing;
 pub mod status;
 pub mod up;
 

@@ -1,11 +1,14 @@
 //! Ordering a certificate: what lies between the plan's step and the CA.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::{LocalBoxFuture, join, join_all};
+use jiff::Timestamp;
 
+use super::certificate::minute;
 use super::site::Loaded;
 use super::{Adapters, Context};
 use crate::acme::{
@@ -46,6 +49,8 @@ pub struct Clerk<'a, A> {
     pub adapters: &'a A,
     pub dir: &'a SiteDir,
     pub site: &'a Site,
+    /// An order came to nothing.
+    pub refused: Cell<bool>,
 }
 
 impl<A: Adapters> Orders for Clerk<'_, A> {
@@ -60,12 +65,16 @@ impl<A: Adapters> Orders for Clerk<'_, A> {
                 Err(CaFailure { failure, retry_after }) => {
                     let now = self.adapters.clock().now();
                     let key = order_key(&order.acme, &order.names);
-                    let memory = self.dir.renewal().after_failure(&key, retry_after, now);
+                    self.refused.set(true);
+                    let said = failure.to_string().replace('\n', " ");
+                    let memory = self.dir.renewal().after_failure(&key, said, retry_after, now);
                     if let Err(second) = self.dir.save_renewal(&memory) {
                         reporter.report(Event::Warning { text: second.to_string() });
                     }
-                    Err(failure
-                        .hint("the present certificate was not touched; `autoodoo cert issue` tries again"))
+                    let from = retry_after.filter(|from| *from > now);
+                    let from = from.map_or_else(String::new, |from| format!(" from {} on", minute(from)));
+                    let again = format!("`autoodoo cert issue` tries again{from}");
+                    Err(failure.hint(format!("{}; {again}", self.present(order, now))))
                 }
             }
         })
@@ -84,6 +93,26 @@ impl<A: Adapters> Orders for Clerk<'_, A> {
 }
 
 impl<A: Adapters> Clerk<'_, A> {
+    /// What is left when an order failed.
+    fn present(&self, order: &CertificateOrder, now: Timestamp) -> String {
+        let Some(id) = &order.replaces else {
+            return "the site is up with a certificate of its own, which browsers do not trust".to_owned();
+        };
+        let chain = files::read_text(&self.dir.root().join(dirs::TLS).join(id).join("fullchain.pem"));
+        match chain.and_then(|chain| inspect(&chain)) {
+            Ok(facts) if facts.not_after <= now => {
+                format!("the present certificate was not touched, but ended on {}", minute(facts.not_after))
+            }
+            Ok(facts) => {
+                format!(
+                    "the present certificate was not touched and is good until {}",
+                    minute(facts.not_after)
+                )
+            }
+            Err(_) => "the present certificate was not touched".to_owned(),
+        }
+    }
+
     async fn order(&self, order: &CertificateOrder, reporter: &dyn Reporter) -> Result<Issued, CaFailure> {
         let endpoint = endpoint(self.dir, &order.acme)?;
         let ca = self.adapters.ca();

@@ -1,5 +1,7 @@
 //! Carrying plans out on a site: shared by every command that changes something.
 
+use std::cell::Cell;
+
 use super::order::Clerk;
 use super::site::Loaded;
 use super::{Adapters, Context};
@@ -27,7 +29,9 @@ pub async fn apply<A: Adapters>(
     let clerk = clerk(context, loaded);
     let mut bench = bench(context, loaded, engine, &clerk, operation);
     let outcome = bench.apply(plan, context.adapters.interrupted()).await;
+    let refused = clerk.refused.get();
     loaded.state = bench.state;
+    loaded.refused = refused;
     outcome
 }
 
@@ -42,7 +46,7 @@ pub async fn check<A: Adapters>(
 }
 
 fn clerk<'a, A: Adapters>(context: &Context<'a, A>, loaded: &'a Loaded) -> Clerk<'a, A> {
-    Clerk { adapters: context.adapters, dir: &loaded.dir, site: &loaded.site }
+    Clerk { adapters: context.adapters, dir: &loaded.dir, site: &loaded.site, refused: Cell::new(false) }
 }
 
 fn bench<'a, A: Adapters>(

@@ -35,6 +35,8 @@ pub struct Loaded {
     pub unproven: bool,
     /// Who asks for another certificate, if one is wanted.
     pub asker: Asker,
+    /// The last order came to nothing, and nothing else was left to do.
+    pub refused: bool,
 }
 
 pub fn load<A: Adapters>(context: &Context<'_, A>) -> Result<Loaded> {
@@ -64,7 +66,7 @@ pub fn load<A: Adapters>(context: &Context<'_, A>) -> Result<Loaded> {
     };
     let owner = Owner { site: site.name.to_string(), site_id: state.site_id.clone() };
     let pins = dir.pins()?;
-    Ok(Loaded { dir, site, owner, state, pins, secrets, unproven: false, asker: Asker::Up })
+    Ok(Loaded { dir, site, owner, state, pins, secrets, unproven: false, asker: Asker::Up, refused: false })
 }
 
 /// Takes the site for this command, then reads it: what was read before could be the state that

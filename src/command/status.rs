@@ -72,6 +72,9 @@ struct Certificate {
     /// RFC 3339.
     not_after: Timestamp,
     days_left: i64,
+    /// What has to be seen to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -96,13 +99,19 @@ pub async fn cmd_status<A: Adapters>(context: &Context<'_, A>, args: &StatusArgs
         return context.ui.result(&report(&loaded, chosen));
     }
     let observed = loaded.observe(&engine).await?;
-    let now = context.adapters.clock().now();
-    let certificate = loaded.certificate_in_use()?.map(|stored| Certificate {
+    let certificate = certificate(&loaded, context.adapters.clock().now())?;
+    context.ui.result(&status(&loaded, &observed, certificate))
+}
+
+fn certificate(loaded: &Loaded, now: Timestamp) -> Result<Option<Certificate>> {
+    let Some(stored) = loaded.certificate_in_use()? else { return Ok(None) };
+    let fault = loaded.standing(&stored, now)?.fault;
+    Ok(Some(Certificate {
         days_left: stored.days_left(now),
         issuer: stored.facts.issuer,
         not_after: stored.facts.not_after,
-    });
-    context.ui.result(&status(&loaded, &observed, certificate))
+        problem: fault.map(|fault| fault.sentence()),
+    }))
 }
 
 fn status(loaded: &Loaded, observed: &Observed, certificate: Option<Certificate>) -> Status {
@@ -180,8 +189,15 @@ impl fmt::Display for Status {
         if let Some(place) = &self.external {
             writeln!(f, "        databases on the server at {place}, which is not ours")?;
         }
-        if let Some(Certificate { issuer, not_after, days_left }) = &self.certificate {
-            writeln!(f, "tls     by {issuer}, until {} ({days_left} days)", minute(*not_after))?;
+        if let Some(Certificate { issuer, not_after, days_left, problem }) = &self.certificate {
+            let until = minute(*not_after);
+            match days_left {
+                ..0 => writeln!(f, "tls     by {issuer}, until {until}")?,
+                days => writeln!(f, "tls     by {issuer}, until {until} ({days} days)")?,
+            }
+            if let Some(problem) = problem {
+                writeln!(f, "        PROBLEM: {problem}; see `autoodoo cert show`")?;
+            }
         }
         writeln!(f)?;
         let rows: Vec<_> = self

@@ -5,8 +5,10 @@ use super::sizing::Chosen;
 use super::{Adapters, Context, order, run};
 use crate::cli::UpArgs;
 use crate::engine::Engine;
+use crate::event::Reporter;
 use crate::failure::Result;
 use crate::observed::{Labelled, Observed};
+use crate::plan::certificate::is_ordered;
 use crate::plan::up::Situation;
 use crate::plan::{Plan, up};
 use crate::stack::Inputs;
@@ -20,8 +22,12 @@ pub async fn cmd_up<A: Adapters>(context: &Context<'_, A>, args: &UpArgs) -> Res
     }
     let (mut loaded, _lock) = load_locked(context, "up")?;
     let engine = loaded.engine(context).await?;
-    converge(context, &mut loaded, &engine, args.wait_timeout, "up").await?;
-    context.ui.result(&super::status::serving(&loaded))
+    let outcome = converge(context, &mut loaded, &engine, args.wait_timeout, "up").await;
+    // The order comes last: without its certificate the site is up all the same.
+    if outcome.is_ok() || loaded.refused {
+        context.ui.result(&super::status::serving(&loaded))?;
+    }
+    outcome
 }
 
 /// Plans and applies until nothing is left to do; the caller holds the site's lock.
@@ -35,7 +41,14 @@ pub async fn converge<A: Adapters>(
     run::after_interruption(context, loaded)?;
     let plan = plan(context, loaded, engine, wait_seconds).await?;
     order::ready(context, loaded, &plan).await?;
+    let was_ordered = loaded.state.certificate.as_deref().is_some_and(is_ordered);
     run::apply(context, loaded, engine, &plan, operation).await?;
+    if !was_ordered && loaded.state.certificate.as_deref().is_some_and(is_ordered) {
+        context.ui.note(format!(
+            "nothing renews the certificate by itself yet: add `0 4 * * * autoodoo -C {} cert renew --quiet` to cron",
+            loaded.dir.root().display()
+        ));
+    }
     if plan.is_empty() {
         // Nothing to change is not yet a site that answers.
         let certificate = loaded.state.certificate.clone().unwrap_or_default();

@@ -70,8 +70,15 @@ pub struct Attempts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "decision", rename_all = "kebab-case")]
 pub enum Decision {
-    Renew { why: String },
-    Wait { until: Timestamp, why: String },
+    Renew {
+        why: String,
+    },
+    /// `due`: it is time, and only a pause after an attempt keeps it.
+    Wait {
+        until: Timestamp,
+        why: String,
+        due: bool,
+    },
 }
 
 /// A moment and its reason.
@@ -202,9 +209,9 @@ pub fn decide(
 ) -> Decision {
     let due = due(lifetime, changed, attempts.window, seed, now);
     match attempts.pause(lifetime, now).filter(|pause| pause.at > now && pause.at > due.at) {
-        Some(Due { at, why }) => Decision::Wait { until: at, why },
+        Some(Due { at, why }) => Decision::Wait { until: at, why, due: due.at <= now },
         None if due.at <= now => Decision::Renew { why: due.why },
-        None => Decision::Wait { until: due.at, why: due.why },
+        None => Decision::Wait { until: due.at, why: due.why, due: false },
     }
 }
 
@@ -286,7 +293,7 @@ mod tests {
 
     fn waits(decision: Decision) -> (Timestamp, String) {
         match decision {
-            Decision::Wait { until, why } => (until, why),
+            Decision::Wait { until, why, .. } => (until, why),
             Decision::Renew { why } => panic!("renewed: {why}"),
         }
     }
@@ -294,7 +301,7 @@ mod tests {
     fn renews(decision: Decision) -> String {
         match decision {
             Decision::Renew { why } => why,
-            Decision::Wait { until, why } => panic!("waits until {until}: {why}"),
+            Decision::Wait { until, why, .. } => panic!("waits until {until}: {why}"),
         }
     }
 

@@ -18,6 +18,8 @@ pub struct RenewalMemory {
     /// wait holds for these alone.
     order: String,
     attempts: Attempts,
+    /// Why the last attempt failed, in one line; empty when it did not.
+    failure: String,
     /// SHA-256 of the certificate to which the CA's window belongs.
     certificate: String,
     /// When a certificate was last obtained.
@@ -33,10 +35,23 @@ impl RenewalMemory {
         Attempts { window, ..attempts }
     }
 
+    /// Why the last attempt at this order failed, if it did.
     #[must_use]
-    pub fn after_failure(self, order: &str, retry_after: Option<Timestamp>, now: Timestamp) -> Self {
+    pub fn failure(&self, order: &str) -> Option<&str> {
+        (self.order == order && !self.failure.is_empty()).then_some(&self.failure)
+    }
+
+    #[must_use]
+    pub fn after_failure(
+        self,
+        order: &str,
+        failure: String,
+        retry_after: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Self {
         let attempts = Attempts { window: self.attempts.window, ..self.attempts(order, "") };
-        RenewalMemory { order: order.to_owned(), attempts: attempts.after_failure(retry_after, now), ..self }
+        let attempts = attempts.after_failure(retry_after, now);
+        RenewalMemory { order: order.to_owned(), attempts, failure, ..self }
     }
 
     #[must_use]
@@ -72,15 +87,22 @@ mod tests {
 
     #[test]
     fn a_ca_s_word_holds_for_what_was_ordered() {
-        let memory = RenewalMemory::default().after_failure("le acme", Some(hour(9)), hour(0));
+        let refused = || "port 80 is closed".to_owned();
+        let memory = RenewalMemory::default().after_failure("le acme", refused(), Some(hour(9)), hour(0));
+        assert_eq!(memory.failure("le acme"), Some("port 80 is closed"));
+        assert_eq!(memory.failure("staging acme"), None);
         assert_eq!(memory.attempts("le acme", "").not_before, Some(hour(9)));
         assert_eq!(memory.attempts("staging acme", ""), Attempts::default());
-        let again = memory.after_failure("le acme", None, hour(1));
+        let again = memory.after_failure("le acme", refused(), None, hour(1));
         assert_eq!(again.attempts("le acme", "").failures, 2);
         assert_eq!(
-            again.after_failure("staging acme", None, hour(2)).attempts("staging acme", "").failures,
+            again
+                .after_failure("staging acme", refused(), None, hour(2))
+                .attempts("staging acme", "")
+                .failures,
             1
         );
+        assert_eq!(RenewalMemory::after_success("le acme", hour(3)).failure("le acme"), None);
     }
 
     #[test]
@@ -89,7 +111,7 @@ mod tests {
         let memory = RenewalMemory::default().with_window("cert", Some(window));
         assert_eq!(memory.attempts("order", "cert").window, Some(window));
         assert_eq!(memory.attempts("order", "imported").window, None);
-        let after = memory.after_failure("order", None, hour(3));
+        let after = memory.after_failure("order", String::new(), None, hour(3));
         assert_eq!(after.attempts("order", "cert").window, Some(window));
     }
 

@@ -137,11 +137,11 @@ fn a_ca_that_wants_to_be_left_alone_is() {
         (world.ca.now.get() + SignedDuration::from_hours(1)).strftime("%Y-%m-%d %H:%M UTC").to_string();
     assert!(second.talk.contains(&format!("no certificate is ordered before {until}")), "{}", second.talk);
     assert_eq!(world.ca.asked.get(), 1);
-    for line in ["cert issue", "cert renew"] {
-        let ran = good(world.run(line));
-        assert!(ran.talk.contains(&until), "{line}: {}", ran.talk);
-        assert!(!ran.data.contains("is not due"), "{line}: {}", ran.data);
-        assert_eq!(world.ca.asked.get(), 1, "{line}");
+    for line in ["cert issue", "cert renew --force", "cert renew"] {
+        let ran = bad(world.run(line), 1, &until);
+        assert!(!ran.talk.contains("tries at once"), "{line}: {}", ran.talk);
+        assert!(ran.talk.contains("the CA wants to be asked later"), "{line}: {}", ran.talk);
+        assert_eq!((world.ca.asked.get(), ran.data.as_str()), (1, ""), "{line}");
     }
     world.ca.mood.set(Mood::Certifies);
     world.pass(SignedDuration::from_mins(61));
@@ -155,8 +155,8 @@ fn a_limit_is_told_to_who_asks() {
     let world = World::up_with_acme();
     world.ca.mood.set(Mood::Limits);
     bad(world.run("cert issue"), 1, "later");
-    let again = good(world.run("cert issue"));
-    assert!(again.talk.contains("no certificate is ordered before"), "{}", again.talk);
+    bad(world.run("cert issue"), 1, "no certificate is ordered before");
+    good(world.run("cert renew"));
     assert_eq!(world.ca.asked.get(), 2);
 }
 
@@ -304,16 +304,23 @@ fn after_failures_a_schedule_waits_and_a_person_need_not() {
     let before = world.live();
     world.pass_days(64);
     world.ca.mood.set(Mood::Refuses);
-    bad(world.run("cert renew"), 1, "the present certificate was not touched");
+    let ran = bad(world.run("cert renew"), 1, "the present certificate was not touched and is good until");
+    assert!(!ran.talk.contains("of its own"), "{}", ran.talk);
     assert_eq!((world.live(), world.failures(), world.ca.asked.get()), (before, 1, 2));
-    let early = good(world.run("cert renew"));
-    assert!(early.data.contains("the last attempt failed"), "{}", early.data);
+    let cause = "the last attempt failed: the CA could not reach odoo.example.com";
+    let early = bad(world.run("cert renew --quiet"), 1, cause);
+    assert!(early.talk.contains("`autoodoo cert issue` tries at once"), "{}", early.talk);
     assert_eq!(world.ca.asked.get(), 2);
+    let shown = bad(world.run("cert show"), 7, cause).data;
+    assert!(shown.contains(&format!(" UTC: {cause}\n")), "{shown}");
+    let status = good(world.run("status")).data;
+    assert!(status.contains("PROBLEM: the certificate should have been renewed by now"), "{status}");
+    assert!(status.contains(cause), "{status}");
     world.pass(SignedDuration::from_mins(2));
     bad(world.run("cert renew"), 1, "");
     assert_eq!((world.failures(), world.ca.asked.get()), (2, 3));
     world.ca.mood.set(Mood::Certifies);
-    good(world.run("cert renew"));
+    bad(world.run("cert renew"), 1, "the last 2 attempts failed");
     assert_eq!(world.ca.asked.get(), 3);
     good(world.run("cert issue"));
     assert_eq!((world.orders(), world.failures()), (2, 0));
@@ -797,11 +804,68 @@ fn one_that_expired_and_has_to_wait_is_told() {
     world.pass_days(200);
     world.ca.mood.set(Mood::Limits);
     bad(world.run("cert renew"), 1, "later");
-    for line in ["up", "cert renew"] {
-        let ran = good(world.run(line));
-        assert!(ran.talk.contains("no certificate is ordered before"), "{line}: {}", ran.talk);
-        assert!(!ran.data.contains("is not due"), "{line}: {}", ran.data);
+    let ran = good(world.run("up"));
+    assert!(ran.talk.contains("no certificate is ordered before"), "{}", ran.talk);
+    let ran = bad(world.run("cert renew"), 7, "the certificate ended on");
+    assert!(ran.talk.contains("the CA wants to be asked later"), "{}", ran.talk);
+    let status = good(world.run("status")).data;
+    assert!(status.contains("PROBLEM: the certificate ended on") && !status.contains("days)"), "{status}");
+}
+
+/// What is the owner's to replace is not renewed for him, and he is told so.
+#[test]
+fn the_owner_s_own_is_never_called_renewed() {
+    let world = World::up();
+    world.edit("mode: self-signed", "mode: files");
+    let (chain, key) = imported_pair(&world, &["odoo.example.com"]);
+    let line = format!("cert import {} {}", chain.display(), key.display());
+    good(world.run(&line));
+    let again = good(world.run(&line)).data;
+    assert!(again.contains("the certificate for odoo.example.com serves already"), "{again}");
+    for line in ["cert issue", "cert renew --force"] {
+        bad(world.run(line), 2, "names a certificate of your own");
     }
+    assert!(good(world.run("cert renew")).data.contains("is not due"));
+    assert_eq!(good(world.run("cert renew --quiet")).data, "");
+    world.pass_days(400);
+    let ran = bad(world.run("cert renew --quiet"), 7, "the certificate ended on");
+    assert!(ran.talk.contains("cert import"), "{}", ran.talk);
+}
+
+/// Cron mails what is said: nothing when there was nothing to do.
+#[test]
+fn a_quiet_renewal_says_nothing_where_nothing_was_done() {
+    let world = World::up_with_acme();
+    let ran = good(world.run("cert renew --quiet"));
+    assert_eq!((ran.data.as_str(), ran.talk.as_str()), ("", ""));
+    let report: Value = serde_json::from_str(&good(world.run("--json cert renew --quiet")).data).unwrap();
+    assert_eq!(report["event"], "not-due");
+}
+
+#[test]
+fn a_first_up_without_a_certificate_tells_where_the_site_is() {
+    let world = World::with_acme();
+    world.ca.mood.set(Mood::Refuses);
+    let ran = bad(world.run("up"), 1, "the site is up with a certificate of its own");
+    assert!(ran.data.contains("https://odoo.example.com is up; first login"), "{}", ran.data);
+    assert!(ran.talk.contains("`autoodoo cert issue` tries again"), "{}", ran.talk);
+    assert!(!ran.talk.contains("to cron") && !ran.talk.contains("not touched"), "{}", ran.talk);
+    let status = good(world.run("status")).data;
+    assert!(status.contains("PROBLEM: browsers do not trust the certificate"), "{status}");
+    bad(world.run("cert show"), 7, "browsers do not trust the certificate");
+    world.ca.mood.set(Mood::Certifies);
+    let cron = format!("`0 4 * * * autoodoo -C {} cert renew --quiet`", world.root().display());
+    assert!(good(world.run("up")).talk.contains(&cron));
+    assert!(!good(world.run("up")).talk.contains(&cron), "once");
+    assert!(!good(world.run("status")).data.contains("PROBLEM"));
+}
+
+#[test]
+fn an_up_that_fails_before_its_order_calls_nothing_up() {
+    let world = World::with_acme();
+    world.engine.stop_at(5);
+    let ran = world.run("up");
+    assert_eq!((ran.code != 0, ran.data.as_str()), (true, ""), "{}", ran.talk);
 }
 
 #[test]

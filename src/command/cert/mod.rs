@@ -11,12 +11,13 @@ use serde::Serialize;
 use super::certificate::{Asker, minute};
 use super::order::{endpoint, order_key, ready};
 use super::site::{Loaded, load, load_locked};
+use super::standing::{Fault, Standing};
 use super::up::with_situation;
 use super::{Adapters, Context, run};
 use crate::acme::Ca;
 use crate::cli::{CertCommand, IssueArgs, RenewArgs};
 use crate::event::Reporter;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Kind, Result};
 use crate::host::journal;
 use crate::plan::Plan;
 use crate::plan::certificate::is_ordered;
@@ -60,14 +61,67 @@ async fn put_in_use<A: Adapters>(context: &Context<'_, A>, loaded: &mut Loaded) 
     run::after_interruption(context, loaded)?;
     let plan = plan(context, loaded, &engine).await?;
     ready(context, loaded, &plan).await?;
+    if plan.is_empty() {
+        return idle(context, loaded, &plan.remarks);
+    }
     run::apply(context, loaded, &engine, &plan, journal::CERTIFICATE).await?;
-    let event = match (plan.is_empty(), plan.remarks.is_empty()) {
-        (false, _) => RENEWED,
-        (true, true) => NOT_DUE,
-        (true, false) => WAITS,
-    };
-    context.ui.result(&outcome(context, loaded, event)?)
+    context.ui.result(&outcome(context, loaded, RENEWED)?.0)
 }
+
+/// The end of a command that had nothing to do: a success only where nothing was asked for and
+/// nothing has to be seen to.
+fn idle<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, remarks: &[String]) -> Result<()> {
+    let event = match (loaded.asker, remarks) {
+        (Asker::Up, _) => UNCHANGED,
+        (_, []) => NOT_DUE,
+        (_, _) => WAITS,
+    };
+    let (outcome, standing) = outcome(context, loaded, event)?;
+    if loaded.asker == Asker::Issue {
+        return Err(not_issued(loaded, remarks, standing));
+    }
+    for remark in remarks {
+        context.ui.note(remark.clone());
+    }
+    if let (Asker::Schedule, Some(fault)) = (loaded.asker, &standing.fault) {
+        return Err(neglected(loaded, &standing, fault));
+    }
+    let global = &context.cli.global;
+    if global.quiet && !global.json {
+        return Ok(());
+    }
+    context.ui.result(&outcome)
+}
+
+/// A new one was wanted, and there is none.
+fn not_issued(loaded: &Loaded, remarks: &[String], standing: Standing) -> Failure {
+    if let Tls::Files { .. } = loaded.site.tls {
+        let what = "`tls:` in autoodoo.yaml names a certificate of your own, which serves already";
+        return Failure::usage(what).hint(OWNERS_TO_REPLACE);
+    }
+    let mut failure = Failure::failed(remarks.join("; "));
+    failure.causes.extend(standing.failure.map(|cause| format!("the last attempt failed: {cause}")));
+    failure
+}
+
+/// A schedule found nothing to do, and yet somebody should look.
+fn neglected(loaded: &Loaded, standing: &Standing, fault: &Fault) -> Failure {
+    let kind = if let Fault::Ended { .. } = fault { Kind::Verification } else { Kind::Failed };
+    let mut failure = Failure::new(kind, fault.sentence());
+    if let Tls::Files { .. } = loaded.site.tls {
+        return failure.hint(OWNERS_TO_REPLACE);
+    }
+    if let Some(Decision::Wait { until, why, .. }) = &standing.decision {
+        if !matches!(fault, Fault::Overdue { .. }) {
+            failure.causes.push(why.clone());
+        }
+        failure = failure.hint(format!("the next attempt is made on {}", minute(*until)));
+    }
+    if standing.may_issue { failure.hint("`autoodoo cert issue` tries at once") } else { failure }
+}
+
+const OWNERS_TO_REPLACE: &str =
+    "replace its files and run `autoodoo cert renew`, or bring another one in with `autoodoo cert import`";
 
 async fn plan<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, engine: &A::Engine) -> Result<Plan> {
     let observed = loaded.observe(engine).await?;
@@ -104,6 +158,8 @@ async fn ask_for_window<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) 
 
 const RENEWED: &str = "renewed";
 const NOT_DUE: &str = "not-due";
+/// What was imported serves already.
+const UNCHANGED: &str = "unchanged";
 /// Another is wanted, and the CA does not want to be asked yet.
 const WAITS: &str = "waits";
 
@@ -123,7 +179,11 @@ struct Outcome {
     why: String,
 }
 
-fn outcome<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, event: &'static str) -> Result<Outcome> {
+fn outcome<A: Adapters>(
+    context: &Context<'_, A>,
+    loaded: &Loaded,
+    event: &'static str,
+) -> Result<(Outcome, Standing)> {
     let now = context.adapters.clock().now();
     let Some(stored) = loaded.certificate_in_use()? else {
         let none = || Failure::failed("the site has no certificate").hint("`autoodoo up` gets one");
@@ -132,15 +192,12 @@ fn outcome<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, event: &'stat
             broken.hint("`autoodoo cert issue` gets another one at once and puts it in place")
         }));
     };
-    let decision = match &loaded.site.tls {
-        Tls::Acme(acme) => Some(loaded.renewal(Some(&stored), acme, Asker::Schedule, now)?),
-        _ => None,
-    };
-    let (next_renewal, why) = match decision {
-        Some(Decision::Wait { until, why }) => (Some(until), why),
+    let standing = loaded.standing(&stored, now)?;
+    let (next_renewal, why) = match &standing.decision {
+        Some(Decision::Wait { until, why, .. }) => (Some(*until), why.clone()),
         _ => (None, String::new()),
     };
-    Ok(Outcome {
+    let outcome = Outcome {
         event,
         days_left: stored.days_left(now),
         certificate: stored.id,
@@ -148,7 +205,8 @@ fn outcome<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, event: &'stat
         not_after: stored.facts.not_after,
         next_renewal,
         why,
-    })
+    };
+    Ok((outcome, standing))
 }
 
 impl fmt::Display for Outcome {
@@ -156,6 +214,7 @@ impl fmt::Display for Outcome {
         let state = match self.event {
             RENEWED => "serves",
             NOT_DUE => "is not due",
+            UNCHANGED => "serves already",
             _ => "serves on",
         };
         write!(f, "the certificate for {} {state}", self.names.join(", "))?;

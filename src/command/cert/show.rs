@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::acme::Ca;
-use crate::command::certificate::{Asker, Stored, minute};
+use crate::command::certificate::{Stored, minute};
 use crate::command::order::{account, endpoint};
 use crate::command::site::{Loaded, load};
+use crate::command::standing::Fault;
 use crate::command::{Adapters, Context};
 use crate::failure::{Failure, Kind, Result};
 use crate::host::probe::{Probe, Shown};
@@ -84,7 +85,7 @@ pub async fn cmd_show<A: Adapters>(context: &Context<'_, A>) -> Result<()> {
     match report.problems.as_slice() {
         [] => Ok(()),
         [first, ..] => Err(Failure::new(Kind::Verification, first.clone()).hint(
-            "`autoodoo up` puts the site's own certificate in place; `autoodoo cert issue` gets another",
+            "`autoodoo up` puts the stored certificate in place; `autoodoo cert issue` gets another one",
         )),
     }
 }
@@ -98,7 +99,11 @@ async fn report<A: Adapters>(
 ) -> Result<Report> {
     let facts = &stored.facts;
     let names: Vec<Fqdn> = loaded.site.names().cloned().collect();
+    let standing = loaded.standing(stored, now)?;
     let mut found = problems(facts, &names, now);
+    // `problems` knows of its end.
+    let fault = standing.fault.filter(|fault| !matches!(fault, Fault::Ended { .. }));
+    found.extend(fault.map(|fault| fault.sentence()));
     found.extend(served.iter().filter(|look| !look.matches).map(Look::problem));
     Ok(Report {
         certificate: stored.id.clone(),
@@ -111,7 +116,7 @@ async fn report<A: Adapters>(
         not_after: facts.not_after.to_string(),
         days_left: stored.days_left(now),
         sha256: facts.fingerprint.clone(),
-        renewal: renewal(loaded, stored, now)?,
+        renewal: renewal(&loaded.site, standing.decision, stored, now),
         served,
         problems: found,
         caa: advice(context, loaded).await,
@@ -126,30 +131,23 @@ fn mode(tls: &Tls) -> &'static str {
     }
 }
 
-fn renewal(loaded: &Loaded, stored: &Stored, now: Timestamp) -> Result<Renewal> {
-    let decision = match &loaded.site.tls {
-        Tls::Acme(acme) => loaded.renewal(Some(stored), acme, Asker::Schedule, now)?,
-        Tls::SelfSigned => {
-            let names: Vec<Fqdn> = loaded.site.names().cloned().collect();
-            return Ok(match leaf_due(&stored.facts, &names, now) {
-                Some(why) => {
-                    Renewal { at: None, why: format!("due with the next `up` or `cert renew`: {why}") }
-                }
-                None => {
-                    Renewal { at: None, why: "30 days before it ends, with `up` or `cert renew`".to_owned() }
-                }
-            });
+fn renewal(site: &Site, decision: Option<Decision>, stored: &Stored, now: Timestamp) -> Renewal {
+    match (decision, &site.tls) {
+        (Some(Decision::Renew { why }), _) => Renewal { at: None, why: format!("due now: {why}") },
+        (Some(Decision::Wait { until, why, .. }), _) => Renewal { at: Some(until.to_string()), why },
+        (None, Tls::Files { .. }) => Renewal {
+            at: None,
+            why: "yours: replace the files and run `autoodoo cert renew`, or use `cert import`".to_owned(),
+        },
+        (None, _) => {
+            let names: Vec<Fqdn> = site.names().cloned().collect();
+            let why = leaf_due(&stored.facts, &names, now).map_or_else(
+                || "30 days before it ends, with `up` or `cert renew`".to_owned(),
+                |why| format!("due with the next `up` or `cert renew`: {why}"),
+            );
+            Renewal { at: None, why }
         }
-        Tls::Files { .. } => {
-            let why =
-                "yours: replace the files and run `autoodoo cert renew`, or use `cert import`".to_owned();
-            return Ok(Renewal { at: None, why });
-        }
-    };
-    Ok(match decision {
-        Decision::Renew { why } => Renewal { at: None, why: format!("due now: {why}") },
-        Decision::Wait { until, why } => Renewal { at: Some(until.to_string()), why },
-    })
+    }
 }
 
 /// Asks every published address for every name.
