@@ -90,6 +90,8 @@ impl Loaded {
                 stored: false,
             });
         }
+        // One that was cut off is finished.
+        facts.fresh = self.asker == Asker::Issue && self.dir.journal().unfinished()?.is_none();
         facts.names = self.served_names()?;
         facts.ordered = self.certificate_names()?;
         Ok(facts)

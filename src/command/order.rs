@@ -12,7 +12,8 @@ use super::certificate::minute;
 use super::site::Loaded;
 use super::{Adapters, Context};
 use crate::acme::{
-    self, Ca, CaFailure, Challenge, ChallengeKind, DirectoryFacts, Eab, Endpoint, Tools, Vault,
+    self, Ca, CaFailure, Challenge, ChallengeKind, DirectoryFacts, Eab, Endpoint, Tools, Vault, account_url,
+    after_storing,
 };
 use crate::apply::certificate::{Issued, Orders};
 use crate::dns::Dns;
@@ -33,6 +34,7 @@ use crate::site::acme::{Acme, CertificateName};
 use crate::site::{self, Site};
 use crate::stack::dirs;
 use crate::stack::fingerprint::text_fingerprint;
+use crate::tls::import::in_order;
 use crate::tls::inspect::{check_pair, inspect, problems};
 use crate::tls::keys::new_key;
 
@@ -86,7 +88,7 @@ impl<A: Adapters> Orders for Clerk<'_, A> {
     fn settle(&self) -> Result<()> {
         // What a killed run left there; the CA looks for nothing any more.
         files::remove_files(&self.dir.root().join(dirs::CHALLENGE))?;
-        Files { dir: self.dir }.forget_order()
+        Files { dir: self.dir }.end_order()
     }
 }
 
@@ -124,11 +126,13 @@ impl<A: Adapters> Clerk<'_, A> {
         let key = order.acme.key;
         let tools = Tools { vault: &files, solver: &solver, new_key: &|| new_key(key), reporter };
         let issued = ca.obtain(&self.wanted(order, endpoint)?, tools).await?;
+        let chain_pem = in_order(&issued.chain_pem).unwrap_or(issued.chain_pem);
+        let issued = acme::Issued { chain_pem, ..issued };
         if let Err(failure) = self.check(order, &issued) {
             // It would come again with the same order, unless this machine's clock is behind and is
             // put right.
             if !self.begins_later(&issued) {
-                files.forget_order()?;
+                files.end_order()?;
             }
             return Err(failure.into());
         }
@@ -151,21 +155,11 @@ impl<A: Adapters> Clerk<'_, A> {
             agreed: acme.agreed,
             challenge: acme.challenge.kind(),
             profile: acme.profile.as_ref().map(|profile| profile.as_str().to_owned()),
-            eab: self.external_account(acme)?,
+            eab: external_account(self.dir, acme)?,
             key_type: acme.key.word().to_owned(),
             replaces: replaced.transpose()?.flatten(),
-            fresh: false,
+            fresh: order.fresh,
         })
-    }
-
-    fn external_account(&self, acme: &Acme) -> Result<Option<Eab>> {
-        let Some(kid) = &acme.external_account else { return Ok(None) };
-        let file = self.dir.eab_key();
-        let text = files::read_text_optional(&file)?.ok_or_else(|| {
-            Failure::usage(format!("the CA's HMAC key for the account `{}` is not there", kid.as_str()))
-                .hint(format!("write it into {} and give that mode 0600", file.display()))
-        })?;
-        Ok(Some(Eab { kid: kid.as_str().to_owned(), hmac_key: Secret::new(text.trim().to_owned()) }))
     }
 
     /// A pair that could not serve is not let in.
@@ -199,7 +193,11 @@ impl<A: Adapters> Clerk<'_, A> {
             own: self.adapters.machine().addresses.clone(),
             listen: self.site.listen.clone(),
             challenge: order.acme.challenge.kind(),
-            ca: CaFacts { identities: ca.caa_identities.clone(), account: None, date: ca.date },
+            ca: CaFacts {
+                identities: ca.caa_identities.clone(),
+                account: account(self.dir, &order.acme),
+                date: ca.date,
+            },
             now: self.adapters.clock().now(),
         };
         for finding in findings(&facts) {
@@ -253,18 +251,43 @@ pub fn order_key(acme: &Acme, names: &[CertificateName]) -> String {
     text_fingerprint(&format!("{} {account} {profile} {}", acme.directory, names.join(" ")))
 }
 
-/// Refuses a plan that orders from a CA whose terms were not agreed to, and shows where they are.
-/// Nothing has been changed then. Where nothing is ordered, the CA need not answer.
-pub async fn agreed<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, plan: &Plan) -> Result<()> {
+/// The URL of our account with the CA, once there is one.
+#[must_use]
+pub fn account(dir: &SiteDir, acme: &Acme) -> Option<String> {
+    account_url(&Files { dir }.load_account(acme.directory.as_str()).ok()??)
+}
+
+/// Refuses a plan that orders a certificate and lacks what that takes: files of the owner's, and his
+/// agreement to the CA's terms. Nothing has been changed then. Where nothing is ordered, the CA need
+/// not answer.
+pub async fn ready<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, plan: &Plan) -> Result<()> {
     let order = plan.steps.iter().find_map(|step| match &step.action {
-        Action::OrderCertificate(order) if !order.acme.agreed => Some(order),
+        Action::OrderCertificate(order) => Some(order),
         _ => None,
     });
     let Some(CertificateOrder { acme, .. }) = order.map(AsRef::as_ref) else { return Ok(()) };
-    let facts = context.adapters.ca().meet(&endpoint(&loaded.dir, acme)?).await?;
+    if let site::acme::Challenge::Dns01 { hook } = &acme.challenge {
+        context.adapters.hooks().check(&loaded.dir.root().join(hook))?;
+    }
+    external_account(&loaded.dir, acme)?;
+    let endpoint = endpoint(&loaded.dir, acme)?;
+    if acme.agreed {
+        return Ok(());
+    }
+    let facts = context.adapters.ca().meet(&endpoint).await?;
     let Some(terms) = facts.terms_of_service else { return Ok(()) };
     Err(Failure::usage(format!("the CA {} wants its terms agreed to: {terms}", acme.directory.host()))
         .hint("read them, and write `agree_tos: true` under `tls.acme` in autoodoo.yaml"))
+}
+
+fn external_account(dir: &SiteDir, acme: &Acme) -> Result<Option<Eab>> {
+    let Some(kid) = &acme.external_account else { return Ok(None) };
+    let file = dir.eab_key();
+    let text = files::read_text_optional(&file)?.ok_or_else(|| {
+        Failure::usage(format!("the CA's HMAC key for the account `{}` is not there", kid.as_str()))
+            .hint(format!("write it into {} and give that mode 0600", file.display()))
+    })?;
+    Ok(Some(Eab { kid: kid.as_str().to_owned(), hmac_key: Secret::new(text.trim().to_owned()) }))
 }
 
 pub fn endpoint(dir: &SiteDir, acme: &Acme) -> Result<Endpoint> {
@@ -395,6 +418,17 @@ impl Files<'_> {
     fn save(&self, path: &Path, text: &Secret) -> Result<()> {
         files::ensure_dir(&self.dir.acme_dir(), 0o700)?;
         files::write_atomic(path, text.expose().as_bytes(), 0o600)
+    }
+}
+
+impl Files<'_> {
+    /// Keeps of the order what is still to be taken away somewhere, and forgets the rest.
+    fn end_order(&self) -> Result<()> {
+        let left = self.load_order()?.map(|order| after_storing(&order)).transpose()?.flatten();
+        match left {
+            Some(left) => self.save_order(&left),
+            None => self.forget_order(),
+        }
     }
 }
 

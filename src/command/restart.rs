@@ -21,7 +21,7 @@ pub async fn cmd_restart<A: Adapters>(context: &Context<'_, A>, args: &RestartAr
     run::after_interruption(context, &loaded)?;
     // What stands in the way of `up` is told before anything is stopped.
     let plan = up::plan(context, &loaded, &engine, args.wait_timeout).await?;
-    order::agreed(context, &loaded, &plan).await?;
+    order::ready(context, &loaded, &plan).await?;
     // The stops below end well: what came before must not be forgotten for it.
     loaded.unproven = !loaded.dir.journal().is_settled()?;
     let plan = stop_for_restart(&loaded.owner, &observed, args.service.map(Service::role));

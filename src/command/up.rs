@@ -40,7 +40,7 @@ pub async fn converge<A: Adapters>(
 ) -> Result<()> {
     run::after_interruption(context, loaded)?;
     let plan = plan(context, loaded, engine, wait_seconds).await?;
-    order::agreed(context, loaded, &plan).await?;
+    order::ready(context, loaded, &plan).await?;
     let was_ordered = loaded.state.certificate.as_deref().is_some_and(is_ordered);
     run::apply(context, loaded, engine, &plan, operation).await?;
     if !was_ordered && loaded.state.certificate.as_deref().is_some_and(is_ordered) {

@@ -34,6 +34,8 @@ pub struct CertificateFacts {
     pub names: Vec<Fqdn>,
     /// What the next one is ordered for.
     pub ordered: Vec<CertificateName>,
+    /// A person asks anew: see [`CertificateOrder::fresh`].
+    pub fresh: bool,
     /// Why a needed one cannot be ordered yet.
     pub waits: Option<String>,
     /// Those among them that browsers believe without being told to.
@@ -84,6 +86,8 @@ pub struct CertificateOrder {
     pub names: Vec<CertificateName>,
     /// The site's names, all of which it must cover.
     pub serves: Vec<Fqdn>,
+    /// An order under way that has come to nothing yet is not gone on with: a person asked anew.
+    pub fresh: bool,
     /// The one that it renews.
     pub replaces: Option<String>,
     /// Where the CA's questions should arrive.
@@ -104,6 +108,7 @@ pub(super) fn obtain(site: &Site, facts: &CertificateFacts) -> Option<(Action, S
             acme: Acme::clone(acme),
             names: facts.ordered.clone(),
             serves: facts.names.clone(),
+            fresh: facts.fresh,
             replaces: facts.current.clone().filter(|current| !is_local(current)),
             http: SocketAddr::new(reachable(site.listen.address), site.listen.http.get()),
         })),

@@ -149,7 +149,8 @@ async fn every_authoritative_server_is_waited_for() {
     let gone = dns.txt_everywhere(name, "token", Duration::ZERO).await.unwrap().unwrap();
     assert!(gone.contains("(ns2.example.test: no name server"), "{gone}");
     let lacking = dns.txt_everywhere(name, "another", Duration::ZERO).await.unwrap_err();
-    assert_eq!(lacking.evidence[0], "ns1.example.test: it has another value only");
+    let first_lacks = "ns1.example.test: it has another value only".to_owned();
+    assert!(lacking.evidence.contains(&first_lacks), "{lacking:?}");
 }
 
 /// As in a network that lets nobody ask but its own resolver.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::certificate::{Asker, minute};
-use super::order::{agreed, endpoint, order_key};
+use super::order::{endpoint, order_key, ready};
 use super::site::{Loaded, load, load_locked};
 use super::standing::{Fault, Standing};
 use super::up::with_situation;
@@ -60,7 +60,7 @@ async fn put_in_use<A: Adapters>(context: &Context<'_, A>, loaded: &mut Loaded) 
     let engine = loaded.engine(context).await?;
     run::after_interruption(context, loaded)?;
     let plan = plan(context, loaded, &engine).await?;
-    agreed(context, loaded, &plan).await?;
+    ready(context, loaded, &plan).await?;
     if plan.is_empty() {
         return idle(context, loaded, &plan.remarks);
     }

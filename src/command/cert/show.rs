@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::acme::Ca;
 use crate::command::certificate::{Stored, minute};
-use crate::command::order::endpoint;
+use crate::command::order::{account, endpoint};
 use crate::command::site::{Loaded, load};
 use crate::command::standing::Fault;
 use crate::command::{Adapters, Context};
@@ -196,7 +196,8 @@ impl Look {
 async fn advice<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) -> Vec<String> {
     let Tls::Acme(acme) = &loaded.site.tls else { return Vec::new() };
     let Some(identity) = identity(context, loaded, acme).await else { return Vec::new() };
-    loaded.site.names().map(|name| caa_advice(name, &identity, None)).collect()
+    let account = account(&loaded.dir, acme);
+    loaded.site.names().map(|name| caa_advice(name, &identity, account.as_deref())).collect()
 }
 
 async fn identity<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, acme: &Acme) -> Option<String> {

@@ -56,7 +56,7 @@ impl Rules {
     fn acme(&mut self, draft: AcmeDraft, wanted: &[&Fqdn]) -> Option<Acme> {
         let names = self.certificate_names(draft.names, wanted);
         let word = draft.challenge.or(|| Some(ChallengeKind::Http01));
-        let challenge = self.challenge(word?, draft.hook, names.as_deref().unwrap_or_default());
+        let challenge = self.challenge(word?, draft.hook, names.as_deref().unwrap_or_default(), wanted);
         Some(Acme {
             directory: draft.directory.or(|| Some(DirectoryUrl::default()))?,
             email: optional(draft.email)?,
@@ -92,6 +92,7 @@ impl Rules {
         word: ChallengeKind,
         hook: Given<FilePath>,
         names: &[CertificateName],
+        wanted: &[&Fqdn],
     ) -> Option<Challenge> {
         match (word, optional(hook)?) {
             (ChallengeKind::Dns01, Some(hook)) => Some(Challenge::Dns01 { hook: hook.into_path() }),
@@ -100,13 +101,21 @@ impl Rules {
                 "required by `dns-01`: a program that is called with `present NAME VALUE` and `cleanup NAME VALUE`",
             ),
             (ChallengeKind::Http01, Some(_)) => self.conflict(Field::AcmeHook, "used only with `dns-01`"),
-            (ChallengeKind::Http01, None) => match names.iter().find(|name| name.is_wildcard()) {
-                Some(name) => self.conflict(
-                    Field::Key("tls.acme.challenge"),
-                    format!("`{name}` can be had by `dns-01` only (RFC 8555, section 7.1.3)"),
-                ),
-                None => Some(Challenge::Http01),
-            },
+            (ChallengeKind::Http01, None) => {
+                let why = names.iter().find_map(|name| {
+                    if name.is_wildcard() {
+                        return Some(format!("`{name}` can be had by `dns-01` only (RFC 8555, section 7.1.3)"));
+                    }
+                    let strange = !wanted.iter().any(|wanted| name.covers(wanted));
+                    strange.then(|| {
+                        format!("`{name}` is no name of the site, so nobody answers the CA there; use `dns-01`")
+                    })
+                });
+                match why {
+                    Some(why) => self.conflict(Field::Key("tls.acme.challenge"), why),
+                    None => Some(Challenge::Http01),
+                }
+            }
         }
     }
 }
