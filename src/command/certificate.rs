@@ -129,14 +129,16 @@ impl Loaded {
         })
     }
 
-    /// The key in use while an import was cut off between the key's file and the certificate's.
+    /// The key in use while an import was cut off between the key's file and the certificate's: the
+    /// pair that serves goes on as long as the import was not repeated.
     fn owners_key(&self, chain: &str, path: &Path) -> Result<Secret> {
         let key = Secret::new(self.owners_file(path)?);
         if check_pair(chain, &key).is_ok() {
             return Ok(key);
         }
         let previous = files::read_text_optional(&previous(&self.dir.root().join(path)))?.map(Secret::new);
-        Ok(previous.filter(|previous| check_pair(chain, previous).is_ok()).unwrap_or(key))
+        let serves = |previous: &Secret| self.state.certificate == Some(owners_id(chain, previous));
+        Ok(previous.filter(serves).unwrap_or(key))
     }
 
     fn owners_file(&self, path: &Path) -> Result<String> {
@@ -244,7 +246,7 @@ impl Loaded {
         chain: &str,
         key: &Secret,
     ) -> Result<CertificateFacts> {
-        let id = format!("files-{}", text_fingerprint(&format!("{chain}{}", key.expose())));
+        let id = owners_id(chain, key);
         let current = self.certificate_in_use()?.map(|stored| stored.id);
         if current.as_ref().is_some_and(|current| !current.starts_with("files-"))
             && let Some(facts) = self.waits_for_up("the site file names a certificate of your own")
@@ -264,7 +266,9 @@ impl Loaded {
             // site down.
             return Ok(CertificateFacts { current, trusted, ..CertificateFacts::default() });
         }
-        check_pair(chain, key)?;
+        check_pair(chain, key).map_err(|failure| {
+            failure.hint("where an import was cut off, `autoodoo cert import CERTIFICATE KEY` again puts both in place")
+        })?;
         let faults = problems(&facts, &names, now);
         if !faults.is_empty() {
             return Err(does_not_fit(format!(
@@ -409,6 +413,11 @@ pub fn previous(path: &Path) -> PathBuf {
     let mut kept = path.as_os_str().to_owned();
     kept.push(".previous");
     PathBuf::from(kept)
+}
+
+/// The owner's pair is named by what is in it.
+fn owners_id(chain: &str, key: &Secret) -> String {
+    format!("files-{}", text_fingerprint(&format!("{chain}{}", key.expose())))
 }
 
 fn does_not_fit(message: String) -> Failure {

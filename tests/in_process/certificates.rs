@@ -8,6 +8,7 @@ use autoodoo::acme::RenewalInfo;
 use autoodoo::host::lock::{Holder, SiteLock};
 use autoodoo::name::Fqdn;
 use autoodoo::render::nginx_conf::certificate_in;
+use autoodoo::site::IMPORTED_KEY;
 use autoodoo::tls::inspect::inspect;
 use autoodoo::tls::local_ca::{CaPair, Leaf, issue, new_ca};
 use autoodoo::ui::prompt::{Answer, Scripted};
@@ -437,6 +438,57 @@ fn an_imported_certificate_serves_in_files_mode() {
         "the certificate is not for `odoo.example.com`",
     );
     assert_eq!((world.live(), world.run("up").code), (before, 0), "nothing was changed");
+}
+
+/// Killed between the key's file and the certificate's: what serves goes on, and its key is kept until
+/// a whole pair is there.
+#[test]
+fn an_import_that_was_cut_off_leaves_the_former_pair() {
+    let world = World::up();
+    world.edit("mode: self-signed", "mode: files");
+    let import = || {
+        let (chain, key) = imported_pair(&world, &["odoo.example.com"]);
+        world.run(&format!("cert import {} {}", chain.display(), key.display()))
+    };
+    good(import());
+    let (served, key) = (world.live(), world.text(IMPORTED_KEY));
+    let previous = format!("{IMPORTED_KEY}.previous");
+    std::fs::write(world.file(&previous), &key).unwrap();
+    let other = company_pair(&world, &["odoo.example.com"]).1;
+    std::fs::write(world.file(IMPORTED_KEY), other.key_pem.expose()).unwrap();
+    for line in ["up", "cert renew"] {
+        good(world.run(line));
+        assert_eq!((world.live(), world.in_use()), (served.clone(), served.clone()), "{line}");
+    }
+    good(import());
+    assert!(world.live() != served && world.live() == world.in_use());
+    assert_eq!(world.text(&previous), key);
+
+    std::fs::write(world.file(IMPORTED_KEY), other.key_pem.expose()).unwrap();
+    bad(world.run("up"), 2, "`autoodoo cert import CERTIFICATE KEY` again puts both in place");
+}
+
+#[test]
+fn an_import_changes_its_own_files_alone() {
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let world = World::up();
+    world.edit("mode: self-signed", "mode: files\n  certificate: odoo.pem\n  key: certs/odoo.key");
+    std::fs::create_dir(world.file("certs")).unwrap();
+    for (path, bits) in [("", 0o755), ("certs", 0o750)] {
+        std::fs::set_permissions(world.file(path), std::fs::Permissions::from_mode(bits)).unwrap();
+    }
+    let (chain, key) = imported_pair(&world, &["odoo.example.com"]);
+    let line = format!("cert import {} {}", chain.display(), key.display());
+    good(world.run(&line));
+    assert_eq!((mode(&world.file("")), mode(&world.file("certs"))), (0o755, 0o750));
+    assert_eq!(mode(&world.file("certs/odoo.key")), 0o600);
+
+    std::fs::remove_file(world.file("certs/odoo.key")).unwrap();
+    std::os::unix::fs::symlink("/dev/null", world.file("certs/odoo.key")).unwrap();
+    bad(world.run(&line), 2, "names files outside of the site directory");
+    world.edit("certs/odoo.key", "certs/../../odoo.key");
+    bad(world.run(&line), 2, "names files outside of the site directory");
+    assert!(!world.root().parent().unwrap().join("odoo.key").exists());
 }
 
 #[test]
@@ -873,7 +925,9 @@ fn two_at_once_are_one() {
     let world = World::up_with_acme();
     let holder = Holder { command: "autoodoo cert".to_owned(), pid: 4242, since: world.ca.now.get() };
     let lock = SiteLock::acquire(&world.file("state"), &holder).unwrap();
-    for line in ["cert renew", "cert issue", "cert import a b"] {
+    let (chain, key) = imported_pair(&world, &["odoo.example.com"]);
+    let import = format!("cert import {} {}", chain.display(), key.display());
+    for line in ["cert renew", "cert issue", &import] {
         bad(world.run(line), 5, "4242");
     }
     good(world.run("cert show"));
