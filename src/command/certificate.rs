@@ -16,6 +16,7 @@ use crate::plan::renewal::{Attempts, Decision, Lifetime, decide};
 use crate::render::nginx_conf::names_in;
 use crate::secret::Secret;
 use crate::site::acme::{Acme, CertificateName};
+use crate::site::key_kind::KeyKind;
 use crate::site::{IMPORTED_CERTIFICATE, Tls};
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::{dirs, files as paths};
@@ -57,7 +58,12 @@ impl Stored {
         if !is_ordered(&self.id) {
             return Some(format!("the site file asks for one from {}", acme.directory.host()));
         }
-        (!self.is_from(acme)).then(|| "the site file asks for another CA, profile or kind of key".to_owned())
+        let of_kind = |key| self.is_from(&Acme { key, ..acme.clone() });
+        match KeyKind::ALL.into_iter().find(|kind| of_kind(*kind)) {
+            Some(kind) if kind == acme.key => None,
+            Some(kind) => Some(format!("the site file asks for a key of the kind {}, not {kind}", acme.key)),
+            None => Some("the site file asks for another CA or profile".to_owned()),
+        }
     }
 
     /// It was ordered with these settings.
@@ -207,9 +213,12 @@ impl Loaded {
 
     fn pair(&self, id: &str) -> Result<Option<(String, Secret)>> {
         let directory = self.dir.root().join(dirs::TLS).join(id);
-        let chain = files::read_text_optional(&directory.join("fullchain.pem"))?;
-        let key = files::read_text_optional(&directory.join("privkey.pem"))?;
-        Ok(chain.zip(key.map(Secret::new)))
+        // What is no text is no certificate either: a torn file must not stop every command.
+        let text = |name: &str| {
+            let bytes = files::read_optional(&directory.join(name))?;
+            Ok::<_, Failure>(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+        };
+        Ok(text("fullchain.pem")?.zip(text("privkey.pem")?.map(Secret::new)))
     }
 
     /// Why the pair in use would not serve another time: nginx goes on with what it has read, until

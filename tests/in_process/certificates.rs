@@ -440,6 +440,28 @@ fn an_imported_certificate_serves_in_files_mode() {
     assert_eq!((world.live(), world.run("up").code), (before, 0), "nothing was changed");
 }
 
+/// A power cut on a disk that lied.
+#[test]
+fn a_torn_pair_stops_no_command_and_is_replaced() {
+    for torn in [&b""[..], b"-----BEGIN CERTIFICATE-----\nMIIB", b"\xff\xfe\x00"] {
+        for line in ["up", "cert issue", "cert renew"] {
+            for world in [World::up(), World::up_with_acme()] {
+                let (before, path) = (world.live(), format!("secrets/tls/{}", world.in_use()));
+                std::fs::write(world.file(&path).join("fullchain.pem"), torn).unwrap();
+                std::fs::write(world.file("state/renewal.json"), torn).unwrap();
+                let status = good(world.run("status")).data;
+                assert!(status.contains(&format!("PROBLEM: the certificate in use, {path}")), "{status}");
+                bad(world.run("cert show"), 7, &path);
+                let ran = good(world.run(line));
+                assert!(ran.talk.contains(&path), "{line}: {}", ran.talk);
+                assert!(world.live() != before && world.live() == world.in_use(), "{line}");
+                world.fingerprint(&world.live());
+                assert!(!good(world.run("status")).data.contains("PROBLEM"), "{line}");
+            }
+        }
+    }
+}
+
 /// Killed between the key's file and the certificate's: what serves goes on, and its key is kept until
 /// a whole pair is there.
 #[test]
@@ -709,15 +731,21 @@ fn the_dns_hook_is_called_for_each_name_and_again_to_clean_up() {
 #[test]
 fn what_a_certificate_is_made_of_leads_to_another() {
     let changes = [
-        ("aliases: []", "aliases: [www.example.com]"),
-        ("agree_tos: true\n", "agree_tos: true\n    profile: shortlived\n"),
-        ("agree_tos: true\n", "agree_tos: true\n    key_type: rsa2048\n"),
-        ("agree_tos: true\n", "agree_tos: true\n    directory: https://ca.example/dir\n"),
+        ("aliases: []", "aliases: [www.example.com]", "it is not for `www.example.com`"),
+        ("agree_tos: true\n", "agree_tos: true\n    profile: shortlived\n", "another CA or profile"),
+        ("agree_tos: true\n", "agree_tos: true\n    key_type: rsa2048\n", "the kind rsa2048, not p256"),
+        (
+            "agree_tos: true\n",
+            "agree_tos: true\n    directory: https://ca.example/dir\n",
+            "another CA or profile",
+        ),
     ];
-    for (from, to) in changes {
+    for (from, to, why) in changes {
         let world = World::up_with_acme();
         let before = world.live();
         world.edit(from, to);
+        let plan = good(world.run("up --dry-run")).data;
+        assert!(plan.contains(why), "{to}: {plan}");
         good(world.run("up"));
         assert_eq!((world.orders(), world.live() != before), (2, true), "{to}");
         assert!(world.serves_from_the_ca(), "{to}");
