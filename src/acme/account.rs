@@ -168,6 +168,10 @@ fn key_pair(begun: &Begun) -> Result<(Key, PrivateKeyDer<'static>), Error> {
     Ok((key, PrivateKeyDer::Pkcs8(der.into())))
 }
 
+/// How often a rejected nonce is answered with another, beyond what the library does by itself.
+const MORE_NONCES: usize = 10;
+const NEXT_NONCE: Duration = Duration::from_millis(250);
+
 /// All in one request, which is what the library has for external accounts: it makes the key itself. Not
 /// asked again when the answer is lost, since each time makes another account, and some bindings
 /// serve once.
@@ -176,8 +180,19 @@ async fn make_at_once<S: Solver>(work: &Work<'_, S>) -> Result<Held, CaFailure> 
     let contact = contact(work.order.email.as_deref());
     let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
     let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-    let builder = Account::builder_with_http(Box::new(work.http.clone()));
-    let made = builder.create(&new, work.directory().to_owned(), eab.as_ref()).await;
+    let create = async || {
+        let builder = Account::builder_with_http(Box::new(work.http.clone()));
+        builder.create(&new, work.directory().to_owned(), eab.as_ref()).await
+    };
+    let mut made = create().await;
+    for _ in 0..MORE_NONCES {
+        // Nothing was made then (RFC 8555, section 6.5).
+        if !made.as_ref().is_err_and(|error| problem_kind(error) == "badNonce") {
+            break;
+        }
+        sleep(NEXT_NONCE).await;
+        made = create().await;
+    }
     let (account, credentials) = made.map_err(|error| no_account(work, &error))?;
     let (email, eab_kid) = (work.order.email.clone(), work.order.eab.as_ref().map(|eab| eab.kid.clone()));
     save(work, &Stored { credentials, email, eab_kid })?;

@@ -16,6 +16,7 @@ use crate::plan::renewal::{Attempts, Decision, Lifetime, decide};
 use crate::render::nginx_conf::names_in;
 use crate::secret::Secret;
 use crate::site::acme::{Acme, CertificateName};
+use crate::site::key_kind::KeyKind;
 use crate::site::{IMPORTED_CERTIFICATE, Tls};
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::{dirs, files as paths};
@@ -57,7 +58,12 @@ impl Stored {
         if !is_ordered(&self.id) {
             return Some(format!("the site file asks for one from {}", acme.directory.host()));
         }
-        (!self.is_from(acme)).then(|| "the site file asks for another CA, profile or kind of key".to_owned())
+        let of_kind = |key| self.is_from(&Acme { key, ..acme.clone() });
+        match KeyKind::ALL.into_iter().find(|kind| of_kind(*kind)) {
+            Some(kind) if kind == acme.key => None,
+            Some(kind) => Some(format!("the site file asks for a key of the kind {}, not {kind}", acme.key)),
+            None => Some("the site file asks for another CA or profile".to_owned()),
+        }
     }
 
     /// It was ordered with these settings.
@@ -129,14 +135,16 @@ impl Loaded {
         })
     }
 
-    /// The key in use while an import was cut off between the key's file and the certificate's.
+    /// The key in use while an import was cut off between the key's file and the certificate's: the
+    /// pair that serves goes on as long as the import was not repeated.
     fn owners_key(&self, chain: &str, path: &Path) -> Result<Secret> {
         let key = Secret::new(self.owners_file(path)?);
         if check_pair(chain, &key).is_ok() {
             return Ok(key);
         }
         let previous = files::read_text_optional(&previous(&self.dir.root().join(path)))?.map(Secret::new);
-        Ok(previous.filter(|previous| check_pair(chain, previous).is_ok()).unwrap_or(key))
+        let serves = |previous: &Secret| self.state.certificate == Some(owners_id(chain, previous));
+        Ok(previous.filter(serves).unwrap_or(key))
     }
 
     fn owners_file(&self, path: &Path) -> Result<String> {
@@ -205,9 +213,12 @@ impl Loaded {
 
     fn pair(&self, id: &str) -> Result<Option<(String, Secret)>> {
         let directory = self.dir.root().join(dirs::TLS).join(id);
-        let chain = files::read_text_optional(&directory.join("fullchain.pem"))?;
-        let key = files::read_text_optional(&directory.join("privkey.pem"))?;
-        Ok(chain.zip(key.map(Secret::new)))
+        // What is no text is no certificate either: a torn file must not stop every command.
+        let text = |name: &str| {
+            let bytes = files::read_optional(&directory.join(name))?;
+            Ok::<_, Failure>(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+        };
+        Ok(text("fullchain.pem")?.zip(text("privkey.pem")?.map(Secret::new)))
     }
 
     /// Why the pair in use would not serve another time: nginx goes on with what it has read, until
@@ -244,7 +255,7 @@ impl Loaded {
         chain: &str,
         key: &Secret,
     ) -> Result<CertificateFacts> {
-        let id = format!("files-{}", text_fingerprint(&format!("{chain}{}", key.expose())));
+        let id = owners_id(chain, key);
         let current = self.certificate_in_use()?.map(|stored| stored.id);
         if current.as_ref().is_some_and(|current| !current.starts_with("files-"))
             && let Some(facts) = self.waits_for_up("the site file names a certificate of your own")
@@ -264,7 +275,9 @@ impl Loaded {
             // site down.
             return Ok(CertificateFacts { current, trusted, ..CertificateFacts::default() });
         }
-        check_pair(chain, key)?;
+        check_pair(chain, key).map_err(|failure| {
+            failure.hint("where an import was cut off, `autoodoo cert import CERTIFICATE KEY` again puts both in place")
+        })?;
         let faults = problems(&facts, &names, now);
         if !faults.is_empty() {
             return Err(does_not_fit(format!(
@@ -409,6 +422,11 @@ pub fn previous(path: &Path) -> PathBuf {
     let mut kept = path.as_os_str().to_owned();
     kept.push(".previous");
     PathBuf::from(kept)
+}
+
+/// The owner's pair is named by what is in it.
+fn owners_id(chain: &str, key: &Secret) -> String {
+    format!("files-{}", text_fingerprint(&format!("{chain}{}", key.expose())))
 }
 
 fn does_not_fit(message: String) -> Failure {

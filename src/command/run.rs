@@ -70,6 +70,14 @@ fn bench<'a, A: Adapters>(
     }
 }
 
+/// Says that the certificate in use would not survive the next start of nginx; the plan replaces it.
+pub fn after_damage<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) -> Result<()> {
+    if let Some(broken) = loaded.broken_certificate()? {
+        context.ui.warning(broken.to_string());
+    }
+    Ok(())
+}
+
 /// Says when the last operation was cut off. What it left is put right by the plan, which starts
 /// from what is there.
 pub fn after_interruption<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) -> Result<()> {

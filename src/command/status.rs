@@ -45,6 +45,9 @@ struct Status {
     /// The one in use, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<Certificate>,
+    /// What has to be seen to about the certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_problem: Option<String>,
     /// Data volumes that the site should have.
     #[serde(skip)]
     wanted_volumes: usize,
@@ -72,9 +75,6 @@ struct Certificate {
     /// RFC 3339.
     not_after: Timestamp,
     days_left: i64,
-    /// What has to be seen to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,18 +103,25 @@ pub async fn cmd_status<A: Adapters>(context: &Context<'_, A>, args: &StatusArgs
     context.ui.result(&status(&loaded, &observed, certificate))
 }
 
-fn certificate(loaded: &Loaded, now: Timestamp) -> Result<Option<Certificate>> {
-    let Some(stored) = loaded.certificate_in_use()? else { return Ok(None) };
+/// The one in use, and what has to be seen to.
+fn certificate(loaded: &Loaded, now: Timestamp) -> Result<(Option<Certificate>, Option<String>)> {
+    let Some(stored) = loaded.certificate_in_use()? else {
+        return Ok((None, loaded.broken_certificate()?.map(|broken| broken.to_string())));
+    };
     let fault = loaded.standing(&stored, now)?.fault;
-    Ok(Some(Certificate {
+    let certificate = Certificate {
         days_left: stored.days_left(now),
         issuer: stored.facts.issuer,
         not_after: stored.facts.not_after,
-        problem: fault.map(|fault| fault.sentence()),
-    }))
+    };
+    Ok((Some(certificate), fault.map(|fault| fault.sentence())))
 }
 
-fn status(loaded: &Loaded, observed: &Observed, certificate: Option<Certificate>) -> Status {
+fn status(
+    loaded: &Loaded,
+    observed: &Observed,
+    (certificate, certificate_problem): (Option<Certificate>, Option<String>),
+) -> Status {
     let (name, generation) = (&loaded.site.name, loaded.state.generation);
     let external = loaded.site.postgres.external.as_ref();
     let volumes = data_volumes(name, generation, external.is_some());
@@ -126,6 +133,7 @@ fn status(loaded: &Loaded, observed: &Observed, certificate: Option<Certificate>
         engine: observed.engine.clone(),
         external: external.map(place),
         certificate,
+        certificate_problem,
         wanted_volumes: volumes.len(),
         volumes: volumes
             .into_iter()
@@ -189,15 +197,15 @@ impl fmt::Display for Status {
         if let Some(place) = &self.external {
             writeln!(f, "        databases on the server at {place}, which is not ours")?;
         }
-        if let Some(Certificate { issuer, not_after, days_left, problem }) = &self.certificate {
+        if let Some(Certificate { issuer, not_after, days_left }) = &self.certificate {
             let until = minute(*not_after);
             match days_left {
                 ..0 => writeln!(f, "tls     by {issuer}, until {until}")?,
                 days => writeln!(f, "tls     by {issuer}, until {until} ({days} days)")?,
             }
-            if let Some(problem) = problem {
-                writeln!(f, "        PROBLEM: {problem}; see `autoodoo cert show`")?;
-            }
+        }
+        if let Some(problem) = &self.certificate_problem {
+            writeln!(f, "        PROBLEM: {problem}; see `autoodoo cert show`")?;
         }
         writeln!(f)?;
         let rows: Vec<_> = self

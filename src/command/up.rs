@@ -39,6 +39,7 @@ pub async fn converge<A: Adapters>(
     operation: &str,
 ) -> Result<()> {
     run::after_interruption(context, loaded)?;
+    run::after_damage(context, loaded)?;
     let plan = plan(context, loaded, engine, wait_seconds).await?;
     order::ready(context, loaded, &plan).await?;
     let was_ordered = loaded.state.certificate.as_deref().is_some_and(is_ordered);

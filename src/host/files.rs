@@ -173,6 +173,15 @@ fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether this is a symbolic link; nothing at all is none.
+pub fn is_link(path: &Path) -> Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(metadata.is_symlink()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(io_failure("cannot look at", path, &error)),
+    }
+}
+
 /// The permission bits, such as `0o600`; `None` when there is no such file.
 pub fn mode_of(path: &Path) -> Result<Option<u32>> {
     match std::fs::metadata(path) {

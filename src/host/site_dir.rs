@@ -165,6 +165,7 @@ impl SiteDir {
             self.root.clone(),
             self.state_dir(),
             secrets.clone(),
+            secrets.join("imported"),
             generated.join("postgres"),
             self.acme_dir(),
         ];

@@ -8,6 +8,7 @@ use autoodoo::acme::RenewalInfo;
 use autoodoo::host::lock::{Holder, SiteLock};
 use autoodoo::name::Fqdn;
 use autoodoo::render::nginx_conf::certificate_in;
+use autoodoo::site::IMPORTED_KEY;
 use autoodoo::tls::inspect::inspect;
 use autoodoo::tls::local_ca::{CaPair, Leaf, issue, new_ca};
 use autoodoo::ui::prompt::{Answer, Scripted};
@@ -439,6 +440,79 @@ fn an_imported_certificate_serves_in_files_mode() {
     assert_eq!((world.live(), world.run("up").code), (before, 0), "nothing was changed");
 }
 
+/// A power cut on a disk that lied.
+#[test]
+fn a_torn_pair_stops_no_command_and_is_replaced() {
+    for torn in [&b""[..], b"-----BEGIN CERTIFICATE-----\nMIIB", b"\xff\xfe\x00"] {
+        for line in ["up", "cert issue", "cert renew"] {
+            for world in [World::up(), World::up_with_acme()] {
+                let (before, path) = (world.live(), format!("secrets/tls/{}", world.in_use()));
+                std::fs::write(world.file(&path).join("fullchain.pem"), torn).unwrap();
+                std::fs::write(world.file("state/renewal.json"), torn).unwrap();
+                let status = good(world.run("status")).data;
+                assert!(status.contains(&format!("PROBLEM: the certificate in use, {path}")), "{status}");
+                bad(world.run("cert show"), 7, &path);
+                let ran = good(world.run(line));
+                assert!(ran.talk.contains(&path), "{line}: {}", ran.talk);
+                assert!(world.live() != before && world.live() == world.in_use(), "{line}");
+                world.fingerprint(&world.live());
+                assert!(!good(world.run("status")).data.contains("PROBLEM"), "{line}");
+            }
+        }
+    }
+}
+
+/// Killed between the key's file and the certificate's: what serves goes on, and its key is kept until
+/// a whole pair is there.
+#[test]
+fn an_import_that_was_cut_off_leaves_the_former_pair() {
+    let world = World::up();
+    world.edit("mode: self-signed", "mode: files");
+    let import = || {
+        let (chain, key) = imported_pair(&world, &["odoo.example.com"]);
+        world.run(&format!("cert import {} {}", chain.display(), key.display()))
+    };
+    good(import());
+    let (served, key) = (world.live(), world.text(IMPORTED_KEY));
+    let previous = format!("{IMPORTED_KEY}.previous");
+    std::fs::write(world.file(&previous), &key).unwrap();
+    let other = company_pair(&world, &["odoo.example.com"]).1;
+    std::fs::write(world.file(IMPORTED_KEY), other.key_pem.expose()).unwrap();
+    for line in ["up", "cert renew"] {
+        good(world.run(line));
+        assert_eq!((world.live(), world.in_use()), (served.clone(), served.clone()), "{line}");
+    }
+    good(import());
+    assert!(world.live() != served && world.live() == world.in_use());
+    assert_eq!(world.text(&previous), key);
+
+    std::fs::write(world.file(IMPORTED_KEY), other.key_pem.expose()).unwrap();
+    bad(world.run("up"), 2, "`autoodoo cert import CERTIFICATE KEY` again puts both in place");
+}
+
+#[test]
+fn an_import_changes_its_own_files_alone() {
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let world = World::up();
+    world.edit("mode: self-signed", "mode: files\n  certificate: odoo.pem\n  key: certs/odoo.key");
+    std::fs::create_dir(world.file("certs")).unwrap();
+    for (path, bits) in [("", 0o755), ("certs", 0o750)] {
+        std::fs::set_permissions(world.file(path), std::fs::Permissions::from_mode(bits)).unwrap();
+    }
+    let (chain, key) = imported_pair(&world, &["odoo.example.com"]);
+    let line = format!("cert import {} {}", chain.display(), key.display());
+    good(world.run(&line));
+    assert_eq!((mode(&world.file("")), mode(&world.file("certs"))), (0o755, 0o750));
+    assert_eq!(mode(&world.file("certs/odoo.key")), 0o600);
+
+    std::fs::remove_file(world.file("certs/odoo.key")).unwrap();
+    std::os::unix::fs::symlink("/dev/null", world.file("certs/odoo.key")).unwrap();
+    bad(world.run(&line), 2, "names files outside of the site directory");
+    world.edit("certs/odoo.key", "certs/../../odoo.key");
+    bad(world.run(&line), 2, "names files outside of the site directory");
+    assert!(!world.root().parent().unwrap().join("odoo.key").exists());
+}
+
 #[test]
 fn before_the_first_up_it_is_stored() {
     for mode in ["files", "acme"] {
@@ -657,15 +731,21 @@ fn the_dns_hook_is_called_for_each_name_and_again_to_clean_up() {
 #[test]
 fn what_a_certificate_is_made_of_leads_to_another() {
     let changes = [
-        ("aliases: []", "aliases: [www.example.com]"),
-        ("agree_tos: true\n", "agree_tos: true\n    profile: shortlived\n"),
-        ("agree_tos: true\n", "agree_tos: true\n    key_type: rsa2048\n"),
-        ("agree_tos: true\n", "agree_tos: true\n    directory: https://ca.example/dir\n"),
+        ("aliases: []", "aliases: [www.example.com]", "it is not for `www.example.com`"),
+        ("agree_tos: true\n", "agree_tos: true\n    profile: shortlived\n", "another CA or profile"),
+        ("agree_tos: true\n", "agree_tos: true\n    key_type: rsa2048\n", "the kind rsa2048, not p256"),
+        (
+            "agree_tos: true\n",
+            "agree_tos: true\n    directory: https://ca.example/dir\n",
+            "another CA or profile",
+        ),
     ];
-    for (from, to) in changes {
+    for (from, to, why) in changes {
         let world = World::up_with_acme();
         let before = world.live();
         world.edit(from, to);
+        let plan = good(world.run("up --dry-run")).data;
+        assert!(plan.contains(why), "{to}: {plan}");
         good(world.run("up"));
         assert_eq!((world.orders(), world.live() != before), (2, true), "{to}");
         assert!(world.serves_from_the_ca(), "{to}");
@@ -873,7 +953,9 @@ fn two_at_once_are_one() {
     let world = World::up_with_acme();
     let holder = Holder { command: "autoodoo cert".to_owned(), pid: 4242, since: world.ca.now.get() };
     let lock = SiteLock::acquire(&world.file("state"), &holder).unwrap();
-    for line in ["cert renew", "cert issue", "cert import a b"] {
+    let (chain, key) = imported_pair(&world, &["odoo.example.com"]);
+    let import = format!("cert import {} {}", chain.display(), key.display());
+    for line in ["cert renew", "cert issue", &import] {
         bad(world.run(line), 5, "4242");
     }
     good(world.run("cert show"));

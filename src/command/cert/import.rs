@@ -1,12 +1,12 @@
 //! `cert import`: the owner's own certificate.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use super::put_in_use;
 use crate::apply::certificate::store_pair;
 use crate::cli::ImportArgs;
 use crate::command::certificate::previous as kept;
-use crate::command::site::{Loaded, load_locked};
+use crate::command::site::{Loaded, load, load_locked};
 use crate::command::{Adapters, Context};
 use crate::event::Reporter;
 use crate::failure::{Failure, Result};
@@ -20,11 +20,15 @@ use crate::stack::dirs;
 use crate::stack::fingerprint::text_fingerprint;
 use crate::stack::spec::Role;
 use crate::tls::import::{Imported, Material, import, needs_passphrase};
+use crate::tls::inspect::check_pair;
 
 pub async fn cmd_import<A: Adapters>(context: &Context<'_, A>, args: &ImportArgs) -> Result<()> {
+    Place::of(&load(context)?)?;
+    // A question left open for the night must not keep the site from a renewal.
+    let given = Given::read(context, args)?;
     let (mut loaded, _lock) = load_locked(context, "cert import")?;
     let place = Place::of(&loaded)?;
-    let imported = read(context, &loaded, args)?;
+    let imported = given.import(context, &loaded)?;
     for remark in &imported.remarks {
         context.ui.note(remark.clone());
     }
@@ -61,8 +65,7 @@ impl Place {
     fn of(loaded: &Loaded) -> Result<Place> {
         match &loaded.site.tls {
             Tls::Files { certificate, key } => {
-                let inside = |path: &Path| path.is_relative() && !path.starts_with("..");
-                if inside(certificate) && inside(key) {
+                if is_inside(&loaded.dir, certificate)? && is_inside(&loaded.dir, key)? {
                     return Ok(Place::Files { certificate: certificate.clone(), key: key.clone() });
                 }
                 Err(Failure::usage(format!(
@@ -78,12 +81,15 @@ impl Place {
         }
     }
 
-    /// What was there before stays beside it, under `.previous`.
+    /// What was there before stays beside it, under `.previous`. Where an earlier import was cut off
+    /// between the two files, that is the key in use, and stays.
     fn store(&self, loaded: &mut Loaded, imported: &Imported) -> Result<()> {
         match self {
             Place::Files { certificate, key } => {
-                replace(&loaded.dir, key, imported.key_pem.expose())?;
-                replace(&loaded.dir, certificate, &imported.chain_pem)
+                let (certificate, key) = (loaded.dir.root().join(certificate), loaded.dir.root().join(key));
+                let whole = is_pair(&certificate, &key)?;
+                replace(&key, imported.key_pem.expose(), whole)?;
+                replace(&certificate, &imported.chain_pem, whole)
             }
             Place::BeforeAcme => {
                 let text = format!("{}{}", imported.chain_pem, imported.key_pem.expose());
@@ -97,34 +103,78 @@ impl Place {
     }
 }
 
-fn replace(dir: &SiteDir, path: &Path, text: &str) -> Result<()> {
-    let path = dir.root().join(path);
-    if let Some(directory) = path.parent() {
-        files::ensure_dir(directory, 0o700)?;
+/// Neither by its words nor by a link does this path lead out of the site directory: what lies
+/// elsewhere has another owner, and a link would be replaced by a file.
+fn is_inside(dir: &SiteDir, path: &Path) -> Result<bool> {
+    let mut reached = dir.root().to_owned();
+    for part in path.components() {
+        match part {
+            Component::CurDir => continue,
+            Component::Normal(name) => reached.push(name),
+            _ => return Ok(false),
+        }
+        if files::is_link(&reached)? {
+            return Ok(false);
+        }
     }
-    if let Some(previous) = files::read_optional(&path)? {
-        files::write_atomic(&kept(&path), &previous, 0o600)?;
-    }
-    files::write_atomic(&path, text.as_bytes(), 0o600)
+    Ok(true)
 }
 
-fn read<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, args: &ImportArgs) -> Result<Imported> {
-    let file = |path: &Path| {
-        files::read_optional(path)?
-            .ok_or_else(|| Failure::usage(format!("{} does not exist", path.display())))
+fn is_pair(certificate: &Path, key: &Path) -> Result<bool> {
+    let (Some(chain), Some(key)) = (files::read_optional(certificate)?, files::read_optional(key)?) else {
+        return Ok(false);
     };
-    let certificate = file(&args.certificate)?;
-    let key = args.key.as_deref().map(file).transpose()?;
-    let wanted = needs_passphrase(&certificate) || key.as_deref().is_some_and(needs_passphrase);
-    let passphrase = match &args.passphrase_file {
-        Some(path) => Some(first_line(path)?),
-        None if wanted => Some(context.adapters.prompter().password("Passphrase of the key")?),
-        None => None,
-    };
-    let material =
-        Material { certificate: &certificate, key: key.as_deref(), passphrase: passphrase.as_ref() };
-    let names: Vec<Fqdn> = loaded.site.names().cloned().collect();
-    import(&material, &names, context.adapters.clock().now())
+    let (Ok(chain), Ok(key)) = (String::from_utf8(chain), String::from_utf8(key)) else { return Ok(false) };
+    Ok(check_pair(&chain, &Secret::new(key)).is_ok())
+}
+
+/// The directory's own permissions are its owner's affair, unless it is made here.
+fn replace(path: &Path, text: &str, keep: bool) -> Result<()> {
+    if let Some(directory) = path.parent() {
+        if files::mode_of(directory)?.is_none() {
+            files::ensure_dir(directory, 0o700)?;
+        }
+        files::sweep_temporary(directory)?;
+    }
+    if let (true, Some(previous)) = (keep, files::read_optional(path)?) {
+        files::write_atomic(&kept(path), &previous, 0o600)?;
+    }
+    files::write_atomic(path, text.as_bytes(), 0o600)
+}
+
+/// What the owner brings, still as it is in his files.
+struct Given {
+    certificate: Vec<u8>,
+    key: Option<Vec<u8>>,
+    passphrase: Option<Secret>,
+}
+
+impl Given {
+    fn read<A: Adapters>(context: &Context<'_, A>, args: &ImportArgs) -> Result<Given> {
+        let file = |path: &Path| {
+            files::read_optional(path)?
+                .ok_or_else(|| Failure::usage(format!("{} does not exist", path.display())))
+        };
+        let certificate = file(&args.certificate)?;
+        let key = args.key.as_deref().map(file).transpose()?;
+        let wanted = needs_passphrase(&certificate) || key.as_deref().is_some_and(needs_passphrase);
+        let passphrase = match &args.passphrase_file {
+            Some(path) => Some(first_line(path)?),
+            None if wanted => Some(context.adapters.prompter().password("Passphrase of the key")?),
+            None => None,
+        };
+        Ok(Given { certificate, key, passphrase })
+    }
+
+    fn import<A: Adapters>(&self, context: &Context<'_, A>, loaded: &Loaded) -> Result<Imported> {
+        let material = Material {
+            certificate: &self.certificate,
+            key: self.key.as_deref(),
+            passphrase: self.passphrase.as_ref(),
+        };
+        let names: Vec<Fqdn> = loaded.site.names().cloned().collect();
+        import(&material, &names, context.adapters.clock().now())
+    }
 }
 
 fn first_line(path: &Path) -> Result<Secret> {

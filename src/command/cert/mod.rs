@@ -59,6 +59,7 @@ async fn replace<A: Adapters>(context: &Context<'_, A>, asker: Asker, dry_run: b
 async fn put_in_use<A: Adapters>(context: &Context<'_, A>, loaded: &mut Loaded) -> Result<()> {
     let engine = loaded.engine(context).await?;
     run::after_interruption(context, loaded)?;
+    run::after_damage(context, loaded)?;
     let plan = plan(context, loaded, &engine).await?;
     ready(context, loaded, &plan).await?;
     if plan.is_empty() {

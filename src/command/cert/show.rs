@@ -84,9 +84,17 @@ pub async fn cmd_show<A: Adapters>(context: &Context<'_, A>) -> Result<()> {
     context.ui.result(&report)?;
     match report.problems.as_slice() {
         [] => Ok(()),
-        [first, ..] => Err(Failure::new(Kind::Verification, first.clone()).hint(
-            "`autoodoo up` puts the stored certificate in place; `autoodoo cert issue` gets another one",
-        )),
+        [first, ..] => Err(Failure::new(Kind::Verification, first.clone()).hint(advised(&loaded, &report))),
+    }
+}
+
+fn advised(loaded: &Loaded, report: &Report) -> &'static str {
+    let served = report.served.iter().all(|look| look.matches);
+    match &loaded.site.tls {
+        _ if !served => "`autoodoo up` puts the stored certificate in place",
+        Tls::Files { .. } => super::OWNERS_TO_REPLACE,
+        Tls::Acme(_) => "`autoodoo cert issue` gets another one",
+        Tls::SelfSigned => "`autoodoo up` makes another one",
     }
 }
 
