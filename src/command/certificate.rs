@@ -96,8 +96,7 @@ impl Loaded {
                 stored: false,
             });
         }
-        // One that was cut off is finished.
-        facts.fresh = self.asker == Asker::Issue && self.dir.journal().unfinished()?.is_none();
+        facts.fresh = self.asks_anew()?;
         facts.names = self.served_names()?;
         facts.ordered = self.certificate_names()?;
         Ok(facts)
@@ -349,8 +348,17 @@ impl Loaded {
         is_publicly_trusted(&stored.chain, &self.served_names()?, now)
     }
 
-    /// A pair that an earlier run obtained and did not come to use.
+    /// A person wants a new one, and no run was cut off that would have to be finished first.
+    fn asks_anew(&self) -> Result<bool> {
+        Ok(self.asker == Asker::Issue && self.dir.journal().unfinished()?.is_none())
+    }
+
+    /// A pair that an earlier run obtained and did not come to use. A person who asks anew has seen
+    /// what came of it.
     fn obtained_before(&self) -> Result<Option<Stored>> {
+        if self.asks_anew()? {
+            return Ok(None);
+        }
         let stored = self.state.stored_certificate.as_ref().filter(|id| !is_local(id));
         stored.map_or(Ok(None), |id| self.stored_certificate(id))
     }
