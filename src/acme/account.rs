@@ -1,12 +1,15 @@
 //! The account with a CA (RFC 8555, section 7.3): made once, kept, used again.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use instant_acme::{Account, AccountCredentials, Error, ExternalAccountKey, Key, NewAccount};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
 
-use super::answer::{explain, is_account_gone, is_doubtful, is_refused};
+use super::answer::{explain, is_account_gone, is_doubtful, is_refused, problem_kind};
 use super::work::Work;
 use super::{CaFailure, Eab, Solver};
 use crate::event::Event;
