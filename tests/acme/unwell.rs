@@ -199,7 +199,7 @@ async fn walk(names: &Rc<ChallTestSrv>, pebble: &Pebble, wanted: &Order) {
     let (mut places, mut gone_on) = (0, 0);
     for wave in 0.. {
         let machines =
-            (wave * 8..wave * 8 + 8).map(|half_calls| die_and_finish(names, pebble, wanted, half_calls));
+            (wave * 4..wave * 4 + 4).map(|half_calls| die_and_finish(names, pebble, wanted, half_calls));
         let ends = join_all(machines).await;
         places += ends.iter().flatten().count();
         gone_on += ends.iter().flatten().filter(|end| **end == Second::WentOn).count();
