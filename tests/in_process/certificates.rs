@@ -614,6 +614,7 @@ fn killed_at_any_call_of_a_renewal_the_next_run_finishes_it() {
             world.engine.stop_at(call);
             assert_ne!(world.run("cert issue").code, 0, "call {call} was not needed");
             world.engine.resume();
+            world.journal_as_if_killed();
             world.fingerprint(&world.live());
             good(world.run(again));
             finished(&world, &before, &format!("killed at call {call}, then {again}"));
