@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each suite uses its part")]
 
 use std::fs::File;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -26,7 +27,7 @@ impl Daemon {
     }
 
     fn spawn(command: &mut Command) -> Daemon {
-        let child = command.stdin(Stdio::null()).spawn();
+        let child = without_busy_file(command.stdin(Stdio::null()));
         Daemon(child.unwrap_or_else(|error| {
             panic!("cannot start {command:?}: {error}: scripts/test installs what the tests start")
         }))
@@ -52,6 +53,20 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// A program that was written a moment ago may be open in a child that another test has just forked,
+/// until that child becomes another program (ETXTBSY).
+fn without_busy_file(command: &mut Command) -> io::Result<Child> {
+    let started = Instant::now();
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && started.elapsed() < START => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
+        }
     }
 }
 
