@@ -1,5 +1,7 @@
 //! The command line: types and help texts only.
 
+mod backup;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -8,6 +10,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::command::init::InitArgs;
 use crate::engine::endpoint::EngineChoice;
 use crate::stack::spec::Role;
+
+pub use backup::{
+    BackupArgs, BackupCommand, CatArgs, CreateArgs, FsckArgs, KeyCommand, ListArgs, LsArgs, ProbeArgs,
+    PruneArgs, SealArgs, SetupArgs, VerifyArgs,
+};
 
 /// Runs a production Odoo from the stock images on Docker or Podman.
 ///
@@ -71,6 +78,10 @@ pub enum Command {
     Cert(CertCommand),
     /// Write the site in another tool's format
     Export(ExportArgs),
+    /// Back the site up without stopping it; list, verify, prune and read backups
+    Backup(BackupArgs),
+    /// Compare every attachment of the live site with its file on the disk (exit code 7 if one is missing or altered)
+    Fsck(FsckArgs),
 }
 
 #[derive(Debug, Args)]

@@ -1,11 +1,15 @@
 //! autoodoo: a production Odoo from the stock images, on Docker or Podman.
 //!
 //! Four kinds of module, and a test (`tests/architecture.rs`) that holds the walls between them:
-//! the pure core (`site`, `stack`, `render`, `plan` and the values around them), adapters (`acme`, `dns`,
-//! `engine`, `host`, `tls`), commands (`command`, `apply`) and the `ui`, which alone prints.
+//! the pure core (`site`, `stack`, `render`, `plan` and the values around them), adapters (`acme`,
+//! `archive`, `dns`, `engine`, `filestore`, `host`, `repository`, `tls`), commands (`command`, `apply`,
+//! `capture`) and the `ui`, which alone prints.
 
 pub mod acme;
 pub mod apply;
+pub mod archive;
+pub mod backup;
+pub mod capture;
 pub mod cli;
 pub mod command;
 pub mod digest;
@@ -13,12 +17,14 @@ pub mod dns;
 pub mod engine;
 pub mod event;
 pub mod failure;
+pub mod filestore;
 pub mod host;
 pub mod name;
 pub mod observed;
 pub mod pins;
 pub mod plan;
 pub mod render;
+pub mod repository;
 pub mod secret;
 pub mod site;
 pub mod stack;

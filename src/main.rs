@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use autoodoo::Output;
 use autoodoo::acme::AcmeCa;
@@ -20,6 +21,8 @@ use autoodoo::host::probe::HttpProbe;
 use autoodoo::host::random::{Random, SystemRandom};
 use autoodoo::host::ssh::{OpenSsh, Ssh};
 use autoodoo::name::Port;
+use autoodoo::repository::store::{self, Access, Store};
+use autoodoo::site::backup::Place;
 use autoodoo::ui::prompt::{Prompter, Terminal};
 
 struct Real {
@@ -61,6 +64,10 @@ impl Adapters for Real {
 
     fn ssh(&self) -> &dyn Ssh {
         &OpenSsh
+    }
+
+    fn store(&self, place: &Place, access: &Access) -> Result<Arc<dyn Store>> {
+        store::open(place, access)
     }
 
     fn clock(&self) -> &dyn Clock {

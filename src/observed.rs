@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -52,6 +53,8 @@ pub struct Image {
 pub struct Volume {
     pub name: String,
     pub labels: BTreeMap<String, String>,
+    /// Its directory on the host, as the engine tells it.
+    pub directory: PathBuf,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 /// Modules of the pure core: values in, values out.
 const CORE: &[&str] = &[
-    "site", "stack", "render", "plan", "digest", "event", "failure", "name", "observed", "pins", "secret",
-    "state",
+    "backup", "site", "stack", "render", "plan", "digest", "event", "failure", "name", "observed", "pins",
+    "secret", "state",
 ];
-const ADAPTERS: &[&str] = &["acme", "dns", "engine", "host", "tls"];
-const COMMANDS: &[&str] = &["command", "apply"];
+const ADAPTERS: &[&str] = &["acme", "archive", "dns", "engine", "filestore", "host", "repository", "tls"];
+const COMMANDS: &[&str] = &["command", "apply", "capture"];
 
 /// Outside things that the core must not name.
 const OUTSIDE: &[&str] = &[

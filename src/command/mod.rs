@@ -1,10 +1,12 @@
 //! One file a verb: load, observe, plan, confirm, apply.
 
+pub mod backup;
 pub mod cert;
 pub mod certificate;
 pub mod down;
 pub mod export;
 mod external;
+pub mod fsck;
 pub mod init;
 pub mod init_files;
 pub mod logs;
@@ -19,6 +21,7 @@ pub mod status;
 pub mod up;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::acme::Ca;
 use crate::cli::{Cli, Command};
@@ -33,7 +36,9 @@ use crate::host::random::Random;
 use crate::host::ssh::Ssh;
 use crate::name::Port;
 use crate::observed::EngineKind;
+use crate::repository::store::{Access, Store};
 use crate::site::Limits;
+use crate::site::backup::Place;
 use crate::stack::sizing::Capacity;
 use crate::stack::spec::UsedNetwork;
 use crate::ui::Ui;
@@ -57,6 +62,8 @@ pub trait Adapters {
     fn dns(&self, resolvers: &[SocketAddr]) -> Result<Self::Dns>;
     fn hooks(&self) -> &Self::Hooks;
     fn ssh(&self) -> &dyn Ssh;
+    /// Where a target's repository lies.
+    fn store(&self, place: &Place, access: &Access) -> Result<Arc<dyn Store>>;
     fn clock(&self) -> &dyn Clock;
     fn random(&self) -> &dyn Random;
     fn prompter(&self) -> &dyn Prompter;
@@ -117,5 +124,7 @@ pub async fn dispatch<A: Adapters>(context: &Context<'_, A>) -> Result<u8> {
         Command::Odoo(args) => open::cmd_odoo(context, args).await,
         Command::Cert(command) => cert::cmd_cert(context, command).await.map(|()| 0),
         Command::Export(args) => export::cmd_export(context, args).await.map(|()| 0),
+        Command::Backup(args) => backup::cmd_backup(context, args).await.map(|()| 0),
+        Command::Fsck(args) => fsck::cmd_fsck(context, args).await.map(|()| 0),
     }
 }

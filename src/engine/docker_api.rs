@@ -11,6 +11,7 @@ mod lines;
 mod logs;
 mod observe;
 mod pull;
+mod streamed;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -31,9 +32,10 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use self::fault::{failure, has_status, is_absent};
+use self::streamed::DockerExec;
 use self::wire::{ORDINARY, Wire};
 use super::endpoint::Candidates;
-use super::{Engine, Exec, ExecOutput, LogQuery, PullProgress, Stream};
+use super::{Engine, Exec, ExecOutput, ExecStream, LogQuery, PullProgress, Stream};
 use crate::failure::{Context, Failure, Result};
 use crate::name::ImageRef;
 use crate::observed::{Container, ContainerSummary, EngineInfo, EngineKind, Image, Network, Volume};
@@ -213,6 +215,8 @@ fn segment(text: &str) -> String {
 }
 
 impl Engine for DockerApi {
+    type ExecStream = DockerExec;
+
     async fn info(&self) -> Result<EngineInfo> {
         Ok(self.info.clone())
     }
@@ -377,6 +381,15 @@ impl Engine for DockerApi {
         let talked = exec::talk(stream, exec.stdin.as_deref(), line).await;
         let output = talked.context(format!("the output of a command in `{container}` was cut off"))?;
         Ok(ExecOutput { exit_code: self.end_exec(&id).await?, ..output })
+    }
+
+    async fn exec_streamed(&self, container: &str, exec: Exec) -> Result<DockerExec> {
+        let (id, stream) = self.begin_exec(container, &exec, false, true).await?;
+        let mut running = DockerExec::new(self.wire.clone(), id, container, stream);
+        if let Some(bytes) = &exec.stdin {
+            running.write(bytes).await?;
+        }
+        Ok(running)
     }
 
     async fn exec_attached(&self, container: &str, exec: Exec, tty: bool) -> Result<i64> {

@@ -2,6 +2,7 @@
 //! state and refuses what Docker or Podman refuses; where the two differ, it takes the stricter one.
 //! Clones are the same host, as seen by a second process.
 
+mod exec;
 mod fake;
 mod host;
 
@@ -9,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
 
+use self::exec::MemoryExec;
 use self::fake::Fake;
 use self::host::{Ending, Host};
 use super::{Engine, Exec, ExecOutput, LogQuery, PullProgress, Stream};
@@ -132,6 +134,11 @@ impl MemoryEngine {
     }
 
     /// Which directories exist for mounting.
+    /// Volumes have their directories below this one, which is made by their first user.
+    pub fn keep_volumes_in(&self, directory: &Path) {
+        directory.clone_into(&mut self.shared.host.borrow_mut().volume_root);
+    }
+
     pub fn on_directory(&self, hook: impl Fn(&Path) -> bool + 'static) {
         *self.shared.has_directory.borrow_mut() = Rc::new(hook);
     }
@@ -238,6 +245,8 @@ impl MemoryEngine {
 }
 
 impl Engine for MemoryEngine {
+    type ExecStream = MemoryExec;
+
     async fn info(&self) -> Result<EngineInfo> {
         self.look()?;
         let endpoint = format!("unix:///memory/{}.sock", self.shared.kind);
@@ -349,6 +358,10 @@ impl Engine for MemoryEngine {
         output.stdout.lines().for_each(|text| line(Stream::Stdout, text));
         output.stderr.lines().for_each(|text| line(Stream::Stderr, text));
         Ok(output)
+    }
+
+    async fn exec_streamed(&self, container: &str, exec: Exec) -> Result<MemoryExec> {
+        MemoryExec::start(self, container, exec)
     }
 
     async fn exec_attached(&self, container: &str, exec: Exec, _tty: bool) -> Result<i64> {

@@ -7,6 +7,8 @@ pub mod memory;
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use crate::failure::Result;
 use crate::name::ImageRef;
 use crate::observed::{Container, ContainerSummary, EngineInfo, Image, Network, Volume};
@@ -82,10 +84,25 @@ pub enum Stream {
     Stderr,
 }
 
+/// A command that runs in a container while its output is read.
+#[expect(async_fn_in_trait, reason = "the program runs on one thread; no caller needs Send")]
+pub trait ExecStream {
+    /// The next part of its output; `None` once it has ended.
+    async fn next(&mut self) -> Result<Option<(Stream, Bytes)>>;
+    /// Writes to its standard input. That ends with [`close`](Self::close), or when this value is
+    /// dropped, or with this program: the command does not outlive who asked for it.
+    async fn write(&mut self, bytes: &[u8]) -> Result<()>;
+    async fn close(&mut self) -> Result<()>;
+    /// Its exit code, once its output has ended.
+    async fn exit_code(self) -> Result<i64>;
+}
+
 /// The verbs. Each is one domain action; an adapter hides how many requests it takes. `container`
 /// is an id or a name. Stopping, starting and removing what is already so succeeds.
 #[expect(async_fn_in_trait, reason = "the program runs on one thread; no caller needs Send")]
 pub trait Engine {
+    type ExecStream: ExecStream;
+
     async fn info(&self) -> Result<EngineInfo>;
 
     /// `None` when the image is not on this host.
@@ -124,6 +141,9 @@ pub trait Engine {
         exec: Exec,
         line: &mut dyn FnMut(Stream, &str),
     ) -> Result<ExecOutput>;
+    /// Starts a command whose output is read part by part, so that none of it is kept. `exec.stdin` is
+    /// written first, and standard input stays open.
+    async fn exec_streamed(&self, container: &str, exec: Exec) -> Result<Self::ExecStream>;
     /// Runs a command with this process's standard input, output and error, as a terminal when
     /// `tty`. Returns the exit code.
     async fn exec_attached(&self, container: &str, exec: Exec, tty: bool) -> Result<i64>;

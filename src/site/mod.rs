@@ -1,6 +1,7 @@
 //! The site: what its owner wants, checked. A [`Site`] that exists is valid.
 
 pub mod acme;
+pub mod backup;
 pub mod decode;
 pub mod draft;
 pub mod fault;
@@ -21,6 +22,7 @@ use serde::Serialize;
 
 use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login, Port, SiteName};
 use acme::Acme;
+use backup::Backup;
 use release::Release;
 use value::{
     Cidr, HeaderName, HostKey, HostName, MailAddress, OptionKey, OptionValue, RoleName, SmtpUser, SslMode,
@@ -51,6 +53,7 @@ pub struct Site {
     pub listen: Listen,
     pub tls: Tls,
     pub tls_profile: TlsProfile,
+    pub backup: Backup,
 }
 
 /// A database and the names that lead to it.

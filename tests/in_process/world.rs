@@ -8,6 +8,7 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use autoodoo::Output;
@@ -23,6 +24,8 @@ use autoodoo::host::ssh::{Ssh, SshClient};
 use autoodoo::name::Port;
 use autoodoo::observed::{Connected, EngineKind, RunState};
 use autoodoo::render::nginx_conf::certificate_in;
+use autoodoo::repository::store::{self, Access, Store};
+use autoodoo::site::backup::Place;
 use autoodoo::site::value::HostName;
 use autoodoo::tls::inspect::inspect;
 use autoodoo::ui::prompt::{Prompter, Scripted};
@@ -615,6 +618,10 @@ impl Adapters for World {
 
     fn ssh(&self) -> &dyn Ssh {
         &FakeSsh
+    }
+
+    fn store(&self, place: &Place, access: &Access) -> Result<Arc<dyn Store>> {
+        store::open(place, access)
     }
 
     fn clock(&self) -> &dyn Clock {

@@ -114,12 +114,17 @@ pub(super) struct ApiVolumes {
 pub(super) struct ApiVolume {
     name: String,
     labels: Labels,
+    #[serde(default)]
+    mountpoint: PathBuf,
 }
 
 impl From<ApiVolumes> for Vec<Volume> {
     fn from(list: ApiVolumes) -> Vec<Volume> {
-        let ours =
-            |volume: ApiVolume| Volume { name: volume.name, labels: volume.labels.unwrap_or_default() };
+        let ours = |volume: ApiVolume| Volume {
+            name: volume.name,
+            labels: volume.labels.unwrap_or_default(),
+            directory: volume.mountpoint,
+        };
         list.volumes.unwrap_or_default().into_iter().map(ours).collect()
     }
 }

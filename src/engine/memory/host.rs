@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Process;
 use super::fake::Fake;
@@ -31,6 +31,7 @@ pub(super) struct Host {
     pub foreign_ports: BTreeSet<u16>,
     pub registry_reachable: bool,
     pub most_postgres_on_one_volume: usize,
+    pub volume_root: PathBuf,
     offered: BTreeMap<String, Image>,
     /// Ids and times are drawn from it, so that a test sees the same every time.
     ticks: u64,
@@ -44,6 +45,7 @@ impl Default for Host {
             networks: BTreeMap::new(),
             containers: Vec::new(),
             foreign_ports: BTreeSet::new(),
+            volume_root: PathBuf::from("/volumes"),
             registry_reachable: true,
             most_postgres_on_one_volume: 0,
             offered: BTreeMap::new(),
@@ -111,7 +113,8 @@ impl Host {
     // Volumes and networks
 
     pub(super) fn create_volume(&mut self, spec: &VolumeSpec) -> Result<()> {
-        let new = Volume { name: spec.name.clone(), labels: spec.labels.clone() };
+        let directory = self.volume_root.join(&spec.name);
+        let new = Volume { name: spec.name.clone(), labels: spec.labels.clone(), directory };
         match self.volumes.get(&spec.name) {
             Some(existing) if *existing != new => {
                 refused(format!("cannot create the volume `{}`", spec.name), "the name is taken")

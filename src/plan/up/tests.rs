@@ -119,7 +119,11 @@ impl World {
         let (name, subnets) = (stack.network.name.clone(), vec![stack.network.subnet.to_string()]);
         world.observed.networks.push(Network { id: "net".into(), name, labels, subnets });
         for spec in stack.volumes() {
-            world.observed.volumes.push(Volume { name: spec.name.clone(), labels: spec.labels.clone() });
+            world.observed.volumes.push(Volume {
+                name: spec.name.clone(),
+                labels: spec.labels.clone(),
+                directory: std::path::PathBuf::new(),
+            });
         }
         world.settle();
     }
@@ -699,7 +703,11 @@ fn strangers_with_our_names_are_not_touched() {
         running: true,
         host_ports: vec![],
     });
-    world.observed.volumes.push(Volume { name: "acme-db-1".into(), labels: BTreeMap::new() });
+    world.observed.volumes.push(Volume {
+        name: "acme-db-1".into(),
+        labels: BTreeMap::new(),
+        directory: std::path::PathBuf::new(),
+    });
     let refusal = world.refusal();
     assert!(refusal.message.contains("container `acme-postgres` was not made by autoodoo"), "{refusal}");
     assert!(refusal.message.contains("volume `acme-db-1` was not made by autoodoo"), "{refusal}");

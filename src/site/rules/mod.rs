@@ -9,6 +9,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::name::{Country, DbName, Fqdn, ImageRef, Invalid, Language, Port, SiteName, nearest};
+use crate::site::backup::Backup;
 use crate::site::draft::{Conflict, Draft, Field, Given, nginx_image, odoo_image, postgres_image};
 use crate::site::release::Release;
 use crate::site::value::{Address, Flag, PostgresMajor, UploadLimit, Users, version_in_tag};
@@ -90,6 +91,7 @@ impl Rules {
             listen: listen?,
             tls: tls?,
             tls_profile: draft.tls_profile.or(|| Some(TlsProfile::Intermediate))?,
+            backup: Backup::default(),
         })
     }
 

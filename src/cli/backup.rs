@@ -1,0 +1,156 @@
+//! `backup` and `fsck`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct BackupArgs {
+    #[command(subcommand)]
+    pub command: Option<BackupCommand>,
+    #[command(flatten)]
+    pub create: CreateArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BackupCommand {
+    /// Back up to every target of autoodoo.yaml; what `backup` alone does
+    Create(CreateArgs),
+    /// Show the backups of every target
+    List(ListArgs),
+    /// Prove that backups are whole: structure, packs, and every attachment against its row (exit code 7 if not)
+    Verify(VerifyArgs),
+    /// Forget old backups by the rules under `backup.keep`, and free their space
+    Prune(PruneArgs),
+    /// List the files of a backup
+    Ls(LsArgs),
+    /// Write one file of a backup to standard output
+    Cat(CatArgs),
+    /// Make a target ready: key, host key, repository; safe to repeat
+    Setup(SetupArgs),
+    /// The recovery kit: what is needed to read the backups without this server
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Write a backup as one file that tar, zstd, age or gpg and pg_restore open
+    Export(SealArgs),
+    /// Prove that this server can neither change nor delete what a target holds (exit code 7 if it can)
+    Probe(ProbeArgs),
+}
+
+#[derive(Debug, Default, Args)]
+pub struct CreateArgs {
+    /// Stop Odoo meanwhile
+    #[arg(long)]
+    pub cold: bool,
+    /// Only this target; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub target: Vec<String>,
+    /// Print what would be done and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only this target
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// A backup; the newest one when left out
+    #[arg(value_name = "ID", default_value = "latest")]
+    pub backup: String,
+    /// Only this target; all of them when left out
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// Also read and decrypt the data: all of it, or a share such as 10%
+    #[arg(long, value_name = "SHARE", num_args = 0..=1, default_missing_value = "100%")]
+    pub read_data: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Only this target; all of them when left out
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// Show what would be forgotten and why, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    /// A backup: `latest`, or the first digits of its ID
+    #[arg(value_name = "ID", default_value = "latest")]
+    pub backup: String,
+    /// Only what lies below this path
+    #[arg(value_name = "PATH", default_value = "")]
+    pub path: String,
+    /// The target to read from; the first one when left out
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct CatArgs {
+    /// A backup: `latest`, or the first digits of its ID
+    #[arg(value_name = "ID")]
+    pub backup: String,
+    /// The file's path in the backup
+    #[arg(value_name = "PATH")]
+    pub path: String,
+    /// The target to read from; the first one when left out
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct SetupArgs {
+    /// The target; all of them when left out
+    #[arg(value_name = "NAME")]
+    pub target: Option<String>,
+    /// The SHA256 fingerprint of the ssh server's key, for use without a terminal
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub host_key: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Print the recovery kit: one page to print or to keep in a password manager
+    Show,
+    /// Say that the recovery kit is kept in another place than this server
+    Kept,
+}
+
+#[derive(Debug, Args)]
+pub struct SealArgs {
+    /// The file to write, such as acme.tar.zst; `-` for standard output
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Seal for this age recipient (age1…, or an ssh-ed25519 or ssh-rsa public key); may be given several times
+    #[arg(long, value_name = "RECIPIENT")]
+    pub age: Vec<String>,
+    /// Seal for the OpenPGP certificate in this file; may be given several times
+    #[arg(long, value_name = "KEYFILE")]
+    pub openpgp: Vec<PathBuf>,
+    /// Stop Odoo meanwhile
+    #[arg(long)]
+    pub cold: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
+    /// The target; all of them when left out
+    #[arg(value_name = "NAME")]
+    pub target: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct FsckArgs {
+    /// One of the site's databases; all of them when left out
+    #[arg(long, value_name = "NAME")]
+    pub database: Option<String>,
+}
