@@ -1,6 +1,7 @@
 //! What a backup is: where its parts lie in it, and what its manifest says. Values only.
 
 pub mod manifest;
+pub mod memory;
 pub mod plan;
 pub mod shrink;
 pub mod words;

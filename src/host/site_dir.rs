@@ -6,6 +6,7 @@ use super::files;
 use super::journal::Journal;
 use super::random::Random;
 use super::secrets::Secrets;
+use crate::backup::memory::BackupMemory;
 use crate::failure::{Context, Result};
 use crate::pins::Pins;
 use crate::plan::renewal_memory::RenewalMemory;
@@ -140,6 +141,25 @@ impl SiteDir {
 
     fn renewal_file(&self) -> PathBuf {
         self.state_dir().join("renewal.json")
+    }
+
+    /// What is remembered of the backups. A file that cannot be read is a failure: it knows which
+    /// repository belongs to which target.
+    pub fn backups(&self) -> Result<BackupMemory> {
+        match files::read_text_optional(&self.backups_file())? {
+            None => Ok(BackupMemory::default()),
+            Some(text) => BackupMemory::from_json(&text),
+        }
+    }
+
+    /// Replaces it; on disk when this returns.
+    pub fn save_backups(&self, memory: &BackupMemory) -> Result<()> {
+        files::ensure_dir(&self.state_dir(), 0o700)?;
+        files::write_atomic(&self.backups_file(), memory.to_json().as_bytes(), 0o600)
+    }
+
+    fn backups_file(&self) -> PathBuf {
+        self.state_dir().join("backups.json")
     }
 
     /// What autoodoo.lock pins; nothing when there is no such file.
