@@ -2,6 +2,9 @@
 
 pub mod manifest;
 pub mod memory;
+pub mod plan;
+pub mod shrink;
+pub mod words;
 
 /// In a repository and in an export alike. The manifest comes last: it says how whole the rest is.
 pub mod layout {
