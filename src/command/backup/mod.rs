@@ -2,11 +2,14 @@
 
 mod access;
 mod cold;
+pub mod kit;
 mod list;
 mod manifests;
 mod opened;
 mod prune;
 mod read;
+mod setup;
+pub mod standing;
 mod verify;
 mod whole;
 
@@ -23,6 +26,18 @@ pub async fn cmd_backup<A: Adapters>(context: &Context<'_, A>, args: &BackupArgs
         Some(BackupCommand::Prune(args)) => prune::cmd_prune(context, args).await,
         Some(BackupCommand::Ls(args)) => read::cmd_ls(context, args).await,
         Some(BackupCommand::Cat(args)) => read::cmd_cat(context, args).await,
+        Some(BackupCommand::Setup(args)) => setup::cmd_setup(context, args).await,
+        Some(BackupCommand::Key(command)) => kit::cmd_key(context, command),
         Some(_) => todo!(),
     }
+}
+
+/// The line that lets a key add files and nothing else (sshd(8), "AUTHORIZED_KEYS FILE FORMAT";
+/// sftp-server(8)).
+fn authorized_keys_line(public_key: &str) -> String {
+    format!(
+        "restrict,command=\"internal-sftp -u 0277 -p open,close,read,write,lstat,fstat,stat,opendir,readdir,\
+         realpath,fsync,statvfs,fstatvfs,limits\" {}",
+        public_key.trim()
+    )
 }
