@@ -30,7 +30,7 @@ fn show<A: Adapters>(context: &Context<'_, A>) -> Result<()> {
         event: "recovery-kit",
         site: &kit.site,
         targets: kit.targets.iter().map(Fields::of).collect(),
-        page,
+        text,
     })
 }
 
