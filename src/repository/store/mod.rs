@@ -1,5 +1,9 @@
 //! Where the files of a repository lie.
 
+pub mod http;
+pub mod rest;
+pub mod s3;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
