@@ -1,0 +1,3 @@
+//! Places for repositories against real servers, which a test starts for itself.
+
+mod sftp;
