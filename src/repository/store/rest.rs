@@ -36,7 +36,7 @@ impl Rest {
         // What is encoded already stays so.
         let url = percent_encoded(url, |byte| is_unreserved(byte) || b"%:/?#[]@!$&'()*+,;=".contains(&byte));
         let url = format!("{}/", url.trim_end_matches('/'));
-        if url.parse::<Uri>().is_err() {
+        if !url.parse::<Uri>().is_ok_and(|url| url.scheme().is_some()) {
             return Err(Failure::usage(format!("`{url}` is no URL of a REST server")));
         }
         let authorization = access.credentials.as_ref().map(basic).transpose()?;
