@@ -79,7 +79,7 @@ impl S3 {
     }
 
     fn path(&self, kind: FileKind, name: &str) -> Path {
-        kind.path(name).split('/').fold(self.prefix.clone(), |path, part| path.join(part))
+        kind.path(name).split('/').fold(self.prefix.clone(), Path::join)
     }
 
     /// The objects whose keys begin so. Unlike HEAD, listing says why it is refused.

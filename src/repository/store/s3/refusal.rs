@@ -38,15 +38,10 @@ impl Refusal {
         match (self.code.as_str(), self.status) {
             ("NoSuchBucket" | "RequestTimeTooSkewed", _) => Trouble::Other,
             (code, status) if is_full(code, status) => Trouble::Full,
-            // Their status is 400, but they tell of bytes that were lost or altered on the way.
-            ("RequestTimeout" | "IncompleteBody" | "BadDigest" | "XAmzContentSHA256Mismatch", _) => {
-                Trouble::Connection
-            }
-            ("ConditionalRequestConflict" | "OperationAborted", _) => Trouble::Connection,
+            (code, status) if is_transient(code, status) => Trouble::Connection,
             (_, 401 | 403) => Trouble::Denied,
             (_, 404) => Trouble::Absent,
             (_, 412) => Trouble::Exists,
-            (_, 408 | 429 | 500 | 502..=599) => Trouble::Connection,
             _ => Trouble::Other,
         }
     }
@@ -107,6 +102,20 @@ impl Refusal {
 /// HTTP status 507 are other makers' words.
 fn is_full(code: &str, status: u16) -> bool {
     status == 507 || code.ends_with("StorageFull") || code.ends_with("QuotaExceeded")
+}
+
+/// The server is busy, two requests met, or bytes were lost or altered on the way: that is what the
+/// last four of these codes, whose status is 400, tell of.
+fn is_transient(code: &str, status: u16) -> bool {
+    const CODES: [&str; 6] = [
+        "ConditionalRequestConflict",
+        "OperationAborted",
+        "RequestTimeout",
+        "IncompleteBody",
+        "BadDigest",
+        "XAmzContentSHA256Mismatch",
+    ];
+    CODES.contains(&code) || matches!(status, 408 | 429 | 500 | 502..=599)
 }
 
 /// To minutes; below two of them, to seconds.
