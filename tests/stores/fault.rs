@@ -8,6 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use autoodoo::repository::store::{FileKind, Store, Trouble};
+
+use crate::contract::{content, name, trouble};
+
 /// What happens once.
 #[derive(Debug, Clone)]
 pub enum Fault {
@@ -131,4 +135,27 @@ fn answer_once(mut client: &TcpStream, answer: &str) {
     let _ = client.write_all(answer.as_bytes());
     let _ = client.shutdown(Shutdown::Write);
     thread::sleep(Duration::from_millis(500));
+}
+
+/// What is cut is not taken for whole, and the next attempt is good.
+pub fn cuts_are_survived(store: &dyn Store, proxy: &Proxy) {
+    let (kind, whole) = (FileKind::Pack, content(3_000_000));
+    let write = |number: u64| store.write(kind, &name(number), std::slice::from_ref(&whole));
+    proxy.then([Fault::CutSending(1_000_000)]);
+    let error = write(1).unwrap_err();
+    assert_eq!(error.trouble, Trouble::Connection, "{error}");
+    assert!(error.message.contains("broke: "), "{error}");
+    assert_eq!(store.list(kind).unwrap(), []);
+    write(1).unwrap();
+
+    proxy.then([Fault::CutReceiving(1_000_000)]);
+    assert_eq!(trouble(store.read(kind, &name(1))), Trouble::Connection);
+    assert!(store.read(kind, &name(1)).unwrap() == whole);
+
+    // Whether a file was written before its answer was lost is seen by its length.
+    proxy.then([Fault::LoseAnswer(1_000_000)]);
+    assert_eq!(trouble(write(2)), Trouble::Connection);
+    assert_eq!(store.list(kind).unwrap().len(), 2);
+    write(2).unwrap();
+    assert!(proxy.is_done());
 }

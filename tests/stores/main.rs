@@ -9,3 +9,4 @@ mod fault;
 mod rest;
 mod s3;
 mod sftp;
+mod sshd;

@@ -11,9 +11,9 @@ use autoodoo::secret::Secret;
 use tempfile::TempDir;
 
 use crate::certificate::server_pair;
-use crate::contract::{self, name, parts, trouble};
+use crate::contract::{self, content, name, trouble};
 use crate::daemon::{Daemon, free_address};
-use crate::fault::{Fault, Proxy};
+use crate::fault::{Fault, Proxy, cuts_are_survived};
 
 struct Server {
     address: SocketAddr,
@@ -63,10 +63,10 @@ fn directories_hold_repositories() {
     contract::holds(&server.store("p/"));
     let store = server.store("Kunden & Läden/a b");
     contract::holds(&store);
-    store.write(FileKind::Pack, &name('a'), &parts(5)).unwrap();
-    assert!(server.file("Kunden & Läden/a b/data/aa").join(name('a')).is_file());
-    std::fs::write(server.file("Kunden & Läden/a b/data/aa/notes.txt"), "not ours").unwrap();
-    assert_eq!(store.list(FileKind::Pack).unwrap(), [(name('a'), 5)]);
+    store.write(FileKind::Pack, &name(1), &[content(5)]).unwrap();
+    assert!(server.file("Kunden & Läden/a b/data/00").join(name(1)).is_file());
+    std::fs::write(server.file("Kunden & Läden/a b/data/00/notes.txt"), "not ours").unwrap();
+    assert_eq!(store.list(FileKind::Pack).unwrap(), [(name(1), 5)]);
 }
 
 #[test]
@@ -74,14 +74,14 @@ fn a_server_that_only_appends() {
     let server = Server::start(&["--append-only"]);
     let store = server.store("p/");
     store.create().unwrap();
-    store.write(FileKind::Pack, &name('a'), &parts(1000)).unwrap();
-    store.write(FileKind::Pack, &name('a'), &parts(1000)).unwrap();
-    assert_eq!(trouble(store.write(FileKind::Pack, &name('a'), &parts(999))), Trouble::Exists);
-    let error = store.remove(FileKind::Pack, &name('a')).unwrap_err();
+    store.write(FileKind::Pack, &name(1), &[content(1000)]).unwrap();
+    store.write(FileKind::Pack, &name(1), &[content(1000)]).unwrap();
+    assert_eq!(trouble(store.write(FileKind::Pack, &name(1), &[content(999)])), Trouble::Exists);
+    let error = store.remove(FileKind::Pack, &name(1)).unwrap_err();
     assert_eq!(error.trouble, Trouble::Denied);
-    let wanted = format!("rest:http://{}/p/ refuses to remove `data/aa/{}`: ", server.address, name('a'));
+    let wanted = format!("rest:http://{}/p/ refuses to remove `data/00/{}`: ", server.address, name(1));
     assert!(error.message.starts_with(&wanted), "{error}");
-    assert_eq!(store.read(FileKind::Pack, &name('a')).unwrap(), parts(1000).concat());
+    assert_eq!(store.read(FileKind::Pack, &name(1)).unwrap(), content(1000));
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn connections_break() {
     let proxy = Proxy::start(server.address);
     let store = store(&format!("http://{}/p/", proxy.address), Limits::default());
     store.create().unwrap();
-    contract::survives_cuts(&store, &proxy);
+    cuts_are_survived(&store, &proxy);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn servers_are_slow_or_busy_or_full() {
     let proxy = Proxy::start(server.address);
     let limits = Limits { silence: Duration::from_secs(1), ..Limits::default() };
     let store = store(&format!("http://{}/p/", proxy.address), limits);
-    let write = || store.write(FileKind::Pack, &name('a'), &parts(3_000_000));
+    let write = || store.write(FileKind::Pack, &name(1), &[content(3_000_000)]);
     let faults = [
         (Fault::Silence, Trouble::Connection, "is too slow: nothing happens for 1 s"),
         (Fault::answer("503 Busy", ""), Trouble::Connection, "HTTP status 503"),
@@ -140,7 +140,7 @@ fn servers_are_slow_or_busy_or_full() {
         assert!(error.message.contains(words), "{error}");
     }
     write().unwrap();
-    assert_eq!(store.read(FileKind::Pack, &name('a')).unwrap(), parts(3_000_000).concat());
+    assert_eq!(store.read(FileKind::Pack, &name(1)).unwrap(), content(3_000_000));
 }
 
 /// A quota is refused at the head of an upload, whose rest is not read.
@@ -150,7 +150,7 @@ fn a_refusal_in_the_middle_of_an_upload_is_heard() {
     let proxy = Proxy::start(server.address);
     let store = store(&format!("http://{}/p/", proxy.address), Limits::default());
     proxy.then([Fault::answer("404 Not Found", ""), Fault::answer("413 Too Large", "")]);
-    assert_eq!(trouble(store.write(FileKind::Pack, &name('a'), &parts(20_000_000))), Trouble::Full);
+    assert_eq!(trouble(store.write(FileKind::Pack, &name(1), &[content(20_000_000)])), Trouble::Full);
 }
 
 #[test]

@@ -14,9 +14,9 @@ use autoodoo::secret::Secret;
 use tempfile::TempDir;
 
 use crate::certificate::server_pair;
-use crate::contract::{self, name, parts, trouble};
+use crate::contract::{self, content, name, trouble};
 use crate::daemon::{Daemon, free_address};
-use crate::fault::{Fault, Proxy};
+use crate::fault::{Fault, Proxy, cuts_are_survived};
 
 struct Server {
     address: SocketAddr,
@@ -90,8 +90,8 @@ fn buckets_hold_repositories() {
     assert_eq!(server.store("plain", "p").location(), format!("s3+http://{}/plain/p", server.address));
 
     // What others put beside our files is not ours; a key that only begins so is another one.
-    server.store("plain", "p/keys").write(FileKind::Config, "config", &parts(5)).unwrap();
-    server.store("plain", "p/config").write(FileKind::Config, "config", &parts(5)).unwrap();
+    server.store("plain", "p/keys").write(FileKind::Config, "config", &[content(5)]).unwrap();
+    server.store("plain", "p/config").write(FileKind::Config, "config", &[content(5)]).unwrap();
     assert_eq!(server.store("plain", "p").list(FileKind::Key).unwrap(), []);
     assert_eq!(server.store("plain", "p").list(FileKind::Config).unwrap(), []);
 
@@ -105,12 +105,12 @@ fn what_may_not_be_removed_stays_in_sight() {
     let server = Server::start();
     for (user, bucket) in [("owner", "locked"), ("adder", "plain"), ("adder", "kept")] {
         let store = server.store_of(user, bucket, "p");
-        store.write(FileKind::Pack, &name('a'), &parts(1000)).unwrap();
-        let error = store.remove(FileKind::Pack, &name('a')).unwrap_err();
+        store.write(FileKind::Pack, &name(1), &[content(1000)]).unwrap();
+        let error = store.remove(FileKind::Pack, &name(1)).unwrap_err();
         assert_eq!(error.trouble, Trouble::Denied, "{user} {bucket}: {error}");
-        assert!(error.message.contains("refuses to remove `data/aa/aaaa"), "{error}");
-        assert_eq!(store.list(FileKind::Pack).unwrap(), [(name('a'), 1000)], "{user} {bucket}");
-        assert_eq!(store.read(FileKind::Pack, &name('a')).unwrap(), parts(1000).concat());
+        assert!(error.message.contains("refuses to remove `data/00/0000"), "{error}");
+        assert_eq!(store.list(FileKind::Pack).unwrap(), [(name(1), 1000)], "{user} {bucket}");
+        assert_eq!(store.read(FileKind::Pack, &name(1)).unwrap(), content(1000));
     }
 }
 
@@ -122,7 +122,7 @@ fn whoever_is_not_let_in_is_told_why() {
     let said = |bucket: &str, access: &Access| {
         let store = store(&endpoint, bucket, "", access).unwrap();
         let error = store.create().unwrap_err();
-        let same = store.write(FileKind::Config, "config", &parts(5)).unwrap_err();
+        let same = store.write(FileKind::Config, "config", &[content(5)]).unwrap_err();
         assert_eq!((same.trouble, &same.message), (error.trouble, &error.message));
         (error.trouble, error.message.replace(&server.address.to_string(), "s3.example"))
     };
@@ -167,7 +167,7 @@ fn connections_break() {
     let server = Server::start();
     let proxy = Proxy::start(server.address);
     let store = server.store_by(&proxy, Limits::default());
-    contract::survives_cuts(&store, &proxy);
+    cuts_are_survived(&store, &proxy);
     assert_eq!(store.list(FileKind::Pack).unwrap().len(), 2);
 }
 
@@ -177,7 +177,7 @@ fn servers_are_slow_or_busy_or_full() {
     let proxy = Proxy::start(server.address);
     let limits = Limits { silence: Duration::from_secs(1), ..Limits::default() };
     let store = server.store_by(&proxy, limits);
-    let write = || store.write(FileKind::Pack, &name('a'), &parts(3_000_000));
+    let write = || store.write(FileKind::Pack, &name(1), &[content(3_000_000)]);
     let error =
         |code: &str| format!("<Error><Code>{code}</Code><Message>{code}, says the test.</Message></Error>");
 
@@ -200,7 +200,7 @@ fn servers_are_slow_or_busy_or_full() {
 
     assert!(proxy.is_done());
     write().unwrap();
-    assert_eq!(store.read(FileKind::Pack, &name('a')).unwrap(), parts(3_000_000).concat());
+    assert_eq!(store.read(FileKind::Pack, &name(1)).unwrap(), content(3_000_000));
 }
 
 #[test]
