@@ -31,13 +31,3 @@ pub async fn cmd_backup<A: Adapters>(context: &Context<'_, A>, args: &BackupArgs
         Some(_) => todo!(),
     }
 }
-
-/// The line that lets a key add files and nothing else (sshd(8), "AUTHORIZED_KEYS FILE FORMAT";
-/// sftp-server(8)).
-fn authorized_keys_line(public_key: &str) -> String {
-    format!(
-        "restrict,command=\"internal-sftp -u 0277 -p open,close,read,write,lstat,fstat,stat,opendir,readdir,\
-         realpath,fsync,statvfs,fstatvfs,limits\" {}",
-        public_key.trim()
-    )
-}
