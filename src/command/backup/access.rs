@@ -14,6 +14,7 @@ use crate::site::backup::{Place, Target};
 /// `backup setup` has not been run yet.
 pub fn of(loaded: &Loaded, target: &Target) -> Result<(Secret, Access)> {
     let secrets = loaded.dir.backup_secrets();
+    // A password that is lost is another matter than one that was never made.
     let known = loaded.dir.backups()?.target(target).is_some_and(|memory| memory.repository.is_some());
     if !known && !secrets.has_password(target)? {
         return Err(not_ready(target));

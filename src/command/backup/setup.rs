@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::access;
 use super::kit;
 use super::opened::{absent, blocking, chosen, expected};
+use crate::backup::memory::BackupMemory;
 use crate::cli::SetupArgs;
 use crate::command::site::{Loaded, load, load_locked};
 use crate::command::{Adapters, Context};
@@ -44,7 +45,8 @@ pub async fn cmd_setup<A: Adapters>(context: &Context<'_, A>, args: &SetupArgs) 
     for (target, asked) in targets.iter().zip(asked) {
         let outcome = match asked {
             Asked::Ready(answers) => make_ready(context, &loaded, target, answers).await,
-            Asked::Lacks(failure) => Err(failure),
+            // The key all the same: whoever looks up the server's own can let this one in meanwhile.
+            Asked::Lacks(failure) => ensure_key(context, &loaded, target).and(Err(failure)),
         };
         report.targets.push(told(context, &loaded, target, outcome));
     }
@@ -67,26 +69,16 @@ async fn make_ready<A: Adapters>(
     target: &Target,
     answers: Answers,
 ) -> Result<Ready> {
-    let secrets = loaded.dir.backup_secrets();
-    secrets.ensure_dirs()?;
-    if let Some((user, secret)) = &answers.credentials {
-        secrets.save_credentials(&target.name, user, secret)?;
-    }
-    if let Some(line) = &answers.known_host {
-        files::write_atomic(&secrets.known_hosts(&target.name), line.as_bytes(), 0o600)?;
-    }
-    if matches!(target.place, Place::Sftp { .. } | Place::Drop { .. }) {
-        ensure_key(context, loaded, target)?;
-    }
+    ensure_key(context, loaded, target)?;
+    write_down(loaded, target, &answers)?;
     if matches!(target.place, Place::Drop { .. }) {
         return Ok(Ready::Exports);
     }
     let mut memory = loaded.dir.backups()?;
+    ensure_password(context, loaded, target, &memory)?;
     let known = memory.target(target).and_then(|memory| memory.repository.clone());
-    if known.is_none() {
-        secrets.ensure_password(target, context.adapters.random())?;
-    }
-    let (password, access) = access::of(loaded, target)?;
+    let secrets = loaded.dir.backup_secrets();
+    let (password, access) = (secrets.password(target)?, access::access(&secrets, target)?);
     let store = context.adapters.store(&target.place, &access)?;
     let cache = loaded.dir.backup_cache(&target.name);
     let (name, place) = (target.name.to_string(), target.place.to_string());
@@ -96,6 +88,33 @@ async fn make_ready<A: Adapters>(
     memory.target_mut(target).repository = Some(id.clone());
     loaded.dir.save_backups(&memory)?;
     Ok(Ready::Repository { id, made })
+}
+
+fn write_down(loaded: &Loaded, target: &Target, answers: &Answers) -> Result<()> {
+    let secrets = loaded.dir.backup_secrets();
+    if let Some((user, secret)) = &answers.credentials {
+        secrets.save_credentials(&target.name, user, secret)?;
+    }
+    match &answers.known_host {
+        Some(line) => files::write_atomic(&secrets.known_hosts(&target.name), line.as_bytes(), 0o600),
+        None => Ok(()),
+    }
+}
+
+/// Makes the password, but none in place of one that a repository was made with and that is lost.
+fn ensure_password<A: Adapters>(
+    context: &Context<'_, A>,
+    loaded: &Loaded,
+    target: &Target,
+    memory: &BackupMemory,
+) -> Result<()> {
+    let secrets = loaded.dir.backup_secrets();
+    let file = secrets.password_file(target);
+    let mut sharing = loaded.site.backup.targets.iter().filter(|other| secrets.password_file(other) == file);
+    if sharing.any(|other| memory.target(other).is_some_and(|known| known.repository.is_some())) {
+        return Ok(());
+    }
+    secrets.ensure_password(target, context.adapters.random())
 }
 
 /// The repository at a place, and whether it was made just now: that happens only where none was ever
@@ -119,8 +138,12 @@ pub fn open_or_make(
     }
 }
 
-/// Makes the target's key where it has none, whole or not at all.
+/// Makes the ssh key of a target that needs one and has none, whole or not at all.
 fn ensure_key<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, target: &Target) -> Result<()> {
+    loaded.dir.backup_secrets().ensure_dirs()?;
+    if !matches!(target.place, Place::Sftp { .. } | Place::Drop { .. }) {
+        return Ok(());
+    }
     let (ssh, path) = (context.adapters.ssh(), loaded.dir.backup_secrets().ssh_key(&target.name));
     if files::mode_of(&path)?.is_none() {
         let unfinished = path.with_extension("new");

@@ -27,6 +27,31 @@ pub enum Asked {
     Lacks(Failure),
 }
 
+impl Asked {
+    fn known_host(line: String) -> Asked {
+        Asked::Ready(Answers { known_host: Some(line), ..Answers::default() })
+    }
+}
+
+/// The keys that an ssh server shows to anybody.
+struct Shown {
+    server: String,
+    /// As known_hosts has them.
+    lines: String,
+    /// Kind and fingerprint of each, the best first.
+    keys: Vec<(String, String)>,
+}
+
+impl Shown {
+    fn pinned(&self, pin: &HostKey) -> Option<String> {
+        pinned_line(&self.lines, pin)
+    }
+
+    fn listed(&self) -> impl Iterator<Item = String> {
+        self.keys.iter().map(|(kind, print)| format!("{kind} {print}"))
+    }
+}
+
 /// Kinds of keys in the order in which they are offered for confirmation.
 const KINDS: [&str; 3] = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"];
 
@@ -83,7 +108,9 @@ impl<A: Adapters> Asking<'_, A> {
         given: Option<&HostKey>,
     ) -> Result<Asked> {
         let shown = match self.context.adapters.ssh().host_keys(host, port) {
-            Ok(shown) => shown,
+            Ok(lines) => {
+                Shown { server: format!("{host}:{port}"), keys: in_order(fingerprints(&lines)), lines }
+            }
             Err(failure) => {
                 let hint = format!(
                     "is the address of target {} in autoodoo.yaml right, and the server up?",
@@ -92,33 +119,34 @@ impl<A: Adapters> Asking<'_, A> {
                 return Ok(Asked::Lacks(failure.hint(hint)));
             }
         };
-        let keys = in_order(fingerprints(&shown));
-        let pinned = files::read_text_optional(&self.secrets.known_hosts(&target.name))?;
-        let server = format!("{host}:{port}");
         if let Some(given) = given {
-            return Ok(match pinned_line(&shown, given) {
-                Some(line) => Asked::Ready(Answers { known_host: Some(line), ..Answers::default() }),
-                None => Asked::Lacks(not_shown(&server, given, &keys)),
-            });
+            return Ok(shown
+                .pinned(given)
+                .map_or_else(|| Asked::Lacks(not_shown(&shown, given)), Asked::known_host));
         }
+        let pinned = files::read_text_optional(&self.secrets.known_hosts(&target.name))?;
         let trusted = fingerprints(pinned.as_deref().unwrap_or_default());
-        if keys.iter().any(|key| trusted.contains(key)) {
+        if shown.keys.iter().any(|key| trusted.contains(key)) {
             return Ok(Asked::Ready(Answers::default()));
         }
-        let Some(prompter) = self.prompter() else {
-            return Ok(Asked::Lacks(unconfirmed(target, &server, &keys, pinned.is_some())));
+        self.confirmation(target, host, &shown, pinned.is_some())
+    }
+
+    /// `before`: another key was confirmed once.
+    fn confirmation(&self, target: &Target, host: &HostName, shown: &Shown, before: bool) -> Result<Asked> {
+        let best = shown.keys.first().and_then(|(kind, print)| Some((kind, print, print.parse().ok()?)));
+        let (Some(prompter), Some((kind, print, pin))) = (self.prompter(), best) else {
+            return Ok(Asked::Lacks(unconfirmed(target, shown, before)));
         };
-        // A scan without any key is a failure before this.
-        let Some((kind, print)) = keys.first() else {
-            return Ok(Asked::Lacks(unconfirmed(target, &server, &keys, false)));
-        };
-        let explanation = format!("{}\n{COMPARE}", what_it_shows(&server, kind, print, pinned.is_some()));
+        let explanation = format!("{}\n{COMPARE}", what_it_shows(&shown.server, kind, print, before));
         let question = format!("Is this the key of {host}?");
-        if !prompter.confirm(&Confirm { question, explanation, default: false })? {
-            return Ok(Asked::Lacks(Failure::failed(format!("the key of {server} was not confirmed"))));
+        let agreed = prompter.confirm(&Confirm { question, explanation, default: false })?;
+        match shown.pinned(&pin).filter(|_| agreed) {
+            Some(line) => Ok(Asked::known_host(line)),
+            None => {
+                Ok(Asked::Lacks(Failure::failed(format!("the key of {} was not confirmed", shown.server))))
+            }
         }
-        let known_host = print.parse().ok().and_then(|print: HostKey| pinned_line(&shown, &print));
-        Ok(Asked::Ready(Answers { known_host, ..Answers::default() }))
     }
 
     /// S3 has to have them; a REST server may do without, so that is asked only once.
@@ -190,24 +218,20 @@ fn what_it_shows(server: &str, kind: &str, print: &str, before: bool) -> String 
     format!("{server} shows this key: {kind} {print}.")
 }
 
-fn listed(keys: &[(String, String)]) -> impl Iterator<Item = String> {
-    keys.iter().map(|(kind, print)| format!("{kind} {print}"))
+fn not_shown(shown: &Shown, given: &HostKey) -> Failure {
+    Failure::failed(format!("{} does not show the key {given}; it shows these", shown.server))
+        .evidence(shown.listed())
+        .hint("either the fingerprint is not that server's, or somebody stands in between; nothing was sent to it")
 }
 
-fn not_shown(server: &str, given: &HostKey, keys: &[(String, String)]) -> Failure {
-    Failure::failed(format!("{server} does not show the key {given}; it shows these")).evidence(listed(keys)).hint(
-        "either the fingerprint is not that server's, or somebody stands in between; nothing was sent to it",
-    )
-}
-
-fn unconfirmed(target: &Target, server: &str, keys: &[(String, String)], before: bool) -> Failure {
+fn unconfirmed(target: &Target, shown: &Shown, before: bool) -> Failure {
     let what = if before {
         "shows another key than the one that was confirmed; it shows these"
     } else {
         "is not known yet by its key; it shows these"
     };
-    Failure::usage(format!("{server} {what}"))
-        .evidence(listed(keys))
+    Failure::usage(format!("{} {what}", shown.server))
+        .evidence(shown.listed())
         .hint(COMPARE)
         .hint(format!("then run `autoodoo backup setup {} --host-key SHA256:…`", target.name))
 }
