@@ -1,5 +1,8 @@
 //! Where the files of a repository lie.
 
+pub mod patience;
+pub mod sftp;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,6 +12,8 @@ use bytes::Bytes;
 use crate::failure::Result;
 use crate::secret::Secret;
 use crate::site::backup::Place;
+use patience::Patient;
+use sftp::{Account, SftpStore};
 
 /// What it takes to be let in.
 #[derive(Debug, Clone, Default)]
@@ -23,8 +28,20 @@ pub struct Access {
 }
 
 /// The place that the site file names. Nothing is connected before the first call.
-pub fn open(_place: &Place, _access: &Access) -> Result<Arc<dyn Store>> {
-    todo!()
+pub fn open(place: &Place, access: &Access) -> Result<Arc<dyn Store>> {
+    match place {
+        Place::Sftp { user, host, port, path } | Place::Drop { user, host, port, path } => {
+            let account = Account {
+                user: user.clone(),
+                host: host.clone(),
+                port: *port,
+                key: access.ssh_key.clone(),
+                known_hosts: access.known_hosts.clone(),
+            };
+            Ok(Arc::new(Patient::new(SftpStore::new(account, path))))
+        }
+        Place::Local { .. } | Place::S3 { .. } | Place::Rest { .. } => todo!(),
+    }
 }
 
 /// The kinds of file of restic's repository format (its design document, "Repository Layout").

@@ -1,0 +1,7 @@
+//! Places for repositories against real servers, which a test starts for itself.
+
+mod contract;
+#[path = "../support/daemon.rs"]
+mod daemon;
+mod sftp;
+mod sshd;
