@@ -1,6 +1,7 @@
 //! What a backup is: where its parts lie in it, and what its manifest says. Values only.
 
 pub mod manifest;
+pub mod source;
 
 /// In a repository and in an export alike. The manifest comes last: it says how whole the rest is.
 pub mod layout {
