@@ -4,6 +4,7 @@ pub mod manifest;
 pub mod memory;
 pub mod plan;
 pub mod shrink;
+pub mod source;
 pub mod words;
 
 /// In a repository and in an export alike. The manifest comes last: it says how whole the rest is.

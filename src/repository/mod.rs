@@ -4,7 +4,6 @@
 //! saved, streams are always read, short reads are joined, and a snapshot that cannot be read is
 //! told apart from a repository that cannot.
 
-pub mod source;
 pub mod store;
 
 use std::io::Write;
@@ -14,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use jiff::Timestamp;
 
+pub use crate::backup::source;
 use crate::failure::Result;
 use crate::secret::Secret;
 use crate::site::backup::Keep;
