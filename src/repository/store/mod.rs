@@ -1,6 +1,9 @@
 //! Where the files of a repository lie.
 
+pub mod http;
 pub mod patience;
+pub mod rest;
+pub mod s3;
 pub mod sftp;
 
 use std::fmt;
