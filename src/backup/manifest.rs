@@ -27,6 +27,8 @@ pub struct Manifest {
     /// Bytes of everything but the manifest.
     pub bytes: u64,
     pub files: u64,
+    /// What could not be part of the backup, and why, one sentence each.
+    pub left_out: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
