@@ -94,7 +94,8 @@ pub fn absent(name: &str, place: &str, known: bool) -> Failure {
         .hint("a disk that is not mounted looks like this: mount it, then run the command again")
         .hint("nothing was written there; for a new start at that place, give the target another name");
     }
-    Failure::failed(format!("there is no backup at target {name} yet")).hint("make one with `autoodoo backup`")
+    Failure::failed(format!("there is no backup at target {name} yet"))
+        .hint("make one with `autoodoo backup`")
 }
 
 /// Fails when another repository lies where ours was.
