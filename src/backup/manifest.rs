@@ -40,6 +40,16 @@ pub enum BackupKind {
     Cold,
 }
 
+impl BackupKind {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            BackupKind::Hot => "hot",
+            BackupKind::Cold => "cold",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageFacts {
     pub service: String,
