@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::access;
 use super::line::Line;
-use super::opened::{absent, blocking, expected, telling};
+use super::opened::{absent, blocking, expected, position, telling};
 use crate::backup::words::bytes;
 use crate::capture::{Moment, Secrets};
 use crate::command::site::Loaded;
@@ -92,7 +92,7 @@ impl<A: Adapters> Copying<'_, A> {
         self.progress.total.store(source.size(), Ordering::Relaxed);
         let (label, progress) = (self.label.clone(), Arc::clone(&self.progress));
         let job = blocking(move || repository.back_up(source, &label, &progress));
-        let job = telling(self.context, &self.progress, Unit::Bytes, job);
+        let job = telling(self.context, || position(&self.progress), Unit::Bytes, job);
         moment.serve_until(&self.progress.stop, job).await
     }
 

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::cold;
 use super::copy::{Copying, is_repository};
 use super::desk::{Desk, databases, logs_since, subject, volume};
 use super::opened::chosen;
 use super::summary::{Copied, Outcome};
-use super::cold;
 use crate::backup::manifest::BackupKind;
 use crate::backup::memory::{BackupMemory, Success};
 use crate::backup::plan::{Action, BackupPlan, Facts, Step, TargetFacts, Weight};
@@ -28,6 +28,7 @@ use crate::host::journal::{BACKUP, Journal, Outcome as Ending};
 use crate::observed::Observed;
 use crate::repository::{Label, Progress, Saved};
 use crate::site::backup::Target;
+use crate::stack::names;
 
 /// How long a run that is to stop may take to let go of what it holds.
 const LAST_MOMENT: Duration = Duration::from_mins(3);
@@ -49,7 +50,8 @@ pub async fn cmd_create<A: Adapters>(context: &Context<'_, A>, args: &CreateArgs
     let engine = loaded.engine(context).await?;
     run::after_interruption(context, &loaded)?;
     let observed = loaded.observe(&engine).await?;
-    let desk = Desk::set_up(context, &loaded, &engine, &observed).await?;
+    let helper = names::helper(&loaded.site.name, names::HELPER_BACKUP);
+    let desk = Desk::set_up(context, &loaded, &engine, &observed, helper).await?;
     let done = at_desk(context, &loaded, &engine, &observed, &targets, args, &desk).await;
     let cleared = desk.clear(&engine).await;
     finish(context, done?)?;
@@ -85,7 +87,7 @@ async fn foresee<A: Adapters>(
         let names = loaded.site.databases().into_iter().map(|database| database.name.to_string());
         return plan(loaded, observed, targets, args, names.collect(), None);
     }
-    let desk = Desk::set_up(context, loaded, engine, observed).await?;
+    let desk = Desk::set_up(context, loaded, engine, observed, String::new()).await?;
     let weighed = weigh(loaded, engine, &desk, targets).await?;
     let names = weighed.names.iter().map(ToString::to_string).collect();
     plan(loaded, observed, targets, args, names, Some(weighed.weight))
@@ -169,8 +171,7 @@ async fn at_desk<A: Adapters>(
     let kind = if args.cold { BackupKind::Cold } else { BackupKind::Hot };
     let since = logs_since(&loaded.dir.backups()?, targets);
     let subject = subject(context, loaded, observed, desk, weighed.names, kind, since)?;
-    let label =
-        Label { site: subject.site.clone(), tags: vec![kind.word().to_owned()], time: subject.began };
+    let label = Label { site: subject.site.clone(), tags: vec![kind.word().to_owned()], time: subject.began };
     let progress = Arc::new(Progress::default());
     let copying = Copying { context, loaded, label, progress: Arc::clone(&progress) };
     let performance = Performance {
@@ -256,7 +257,12 @@ impl<'a, A: Adapters> Performance<'a, A> {
         })
     }
 
-    async fn steps(&self, plan: &BackupPlan, journal: &Journal, hand: &mut Hand<'a, A::Engine>) -> Result<()> {
+    async fn steps(
+        &self,
+        plan: &BackupPlan,
+        journal: &Journal,
+        hand: &mut Hand<'a, A::Engine>,
+    ) -> Result<()> {
         for (number, step) in (1..).zip(&plan.steps) {
             if self.is_stopped() {
                 return Err(interruption());
@@ -356,7 +362,13 @@ impl<'a, A: Adapters> Performance<'a, A> {
     }
 
     /// At once: what happens to the next target must not lose it.
-    fn remember(&self, target: &Target, outcome: &Result<Saved>, damaged: bool, took: Duration) -> Result<()> {
+    fn remember(
+        &self,
+        target: &Target,
+        outcome: &Result<Saved>,
+        damaged: bool,
+        took: Duration,
+    ) -> Result<()> {
         let mut memory = self.loaded.dir.backups()?;
         match outcome {
             Ok(saved) => memory.succeeded(

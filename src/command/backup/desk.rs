@@ -30,19 +30,20 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// In the server's own container; for a server elsewhere in a container made for this.
+    /// In the server's own container; for a server elsewhere in a container made for this and called
+    /// `name`.
     pub async fn set_up<A: Adapters>(
         context: &Context<'_, A>,
         loaded: &Loaded,
         engine: &A::Engine,
         observed: &Observed,
+        name: String,
     ) -> Result<Desk> {
         let Some(external) = &loaded.site.postgres.external else {
             let container = running(loaded, observed, Role::Postgres)?;
             return Ok(Desk { client: Client::own(container), helper: None });
         };
         crate::command::open::running_server(loaded, observed)?;
-        let name = names::helper(&loaded.site.name, names::HELPER_BACKUP);
         if observed.containers.iter().any(|container| container.name == name) {
             // A killed run's.
             engine.remove(&name).await?;
@@ -79,7 +80,11 @@ impl Desk {
 /// The databases to be saved and their size in bytes. Of a server of the site's own it is every one,
 /// also one that the site file no longer names or that was made in Odoo's database manager; of a server
 /// elsewhere those that are the site's.
-pub async fn databases<E: Engine>(loaded: &Loaded, engine: &E, client: &Client) -> Result<(Vec<DbName>, u64)> {
+pub async fn databases<E: Engine>(
+    loaded: &Loaded,
+    engine: &E,
+    client: &Client,
+) -> Result<(Vec<DbName>, u64)> {
     let mut named: Vec<DbName> = made(loaded);
     let mut bytes = 0;
     if loaded.site.postgres.external.is_some() {
@@ -93,7 +98,9 @@ pub async fn databases<E: Engine>(loaded: &Loaded, engine: &E, client: &Client) 
     if let Some(missing) = missing {
         return Err(Failure::failed(format!("database {missing} of this site does not exist"))
             .hint("nothing was backed up: a backup without it would in time be the only one")
-            .hint("bring it back from a backup, or take it out of autoodoo.yaml if it is not wanted any more"));
+            .hint(
+                "bring it back from a backup, or take it out of autoodoo.yaml if it is not wanted any more",
+            ));
     }
     bytes += found.iter().map(|found| found.bytes).sum::<u64>();
     let others = found.into_iter().map(|found| found.name).filter(|name| !named.contains(name));
@@ -106,7 +113,9 @@ pub async fn databases<E: Engine>(loaded: &Loaded, engine: &E, client: &Client) 
 fn made(loaded: &Loaded) -> Vec<DbName> {
     let names = loaded.site.databases().into_iter().map(|database| database.name);
     let made = loaded.state.made.as_ref();
-    names.filter(|name| made.is_some_and(|made| made.databases().any(|known| known == name.as_str()))).collect()
+    names
+        .filter(|name| made.is_some_and(|made| made.databases().any(|known| known == name.as_str())))
+        .collect()
 }
 
 /// The directory on this host of the volume with Odoo's filestores.
@@ -146,9 +155,8 @@ pub fn subject<A: Adapters>(
 }
 
 fn logs(loaded: &Loaded, observed: &Observed) -> Vec<String> {
-    let speaks = |role| {
-        matches!(role, Some(Role::Postgres | Role::Tunnel | Role::Odoo | Role::Cron | Role::Nginx))
-    };
+    let speaks =
+        |role| matches!(role, Some(Role::Postgres | Role::Tunnel | Role::Odoo | Role::Cron | Role::Nginx));
     let ours = observed.containers.iter().filter(|container| {
         container.site_id() == Some(loaded.owner.site_id.as_str()) && speaks(container.role())
     });
@@ -160,13 +168,15 @@ fn logs(loaded: &Loaded, observed: &Observed) -> Vec<String> {
 /// Since when a target may lack log lines; `None` where one has none at all. In Unix seconds.
 #[must_use]
 pub fn logs_since(memory: &BackupMemory, targets: &[Target]) -> Option<i64> {
-    let last = targets.iter().map(|target| Some(memory.target(target)?.last_success.as_ref()?.time.as_second()));
+    let last =
+        targets.iter().map(|target| Some(memory.target(target)?.last_success.as_ref()?.time.as_second()));
     last.collect::<Option<Vec<i64>>>()?.into_iter().min()
 }
 
 fn images(loaded: &Loaded, observed: &Observed) -> Vec<ImageFacts> {
     let site = &loaded.site;
-    let named = [("odoo", &site.odoo.image), ("postgres", &site.postgres.image), ("nginx", &site.nginx.image)];
+    let named =
+        [("odoo", &site.odoo.image), ("postgres", &site.postgres.image), ("nginx", &site.nginx.image)];
     let facts = named.into_iter().map(|(service, reference)| {
         let id = loaded.pins.image_id(reference, observed).unwrap_or_default().to_owned();
         let image = observed.images.values().find(|image| image.id == id);

@@ -175,7 +175,15 @@ fn row(line: &Line) -> Vec<String> {
         1 => "DAMAGED: 1 attachment".to_owned(),
         many => format!("DAMAGED: {many} attachments"),
     };
-    vec![id, line.local.clone(), utc, facts.kind.word().to_owned(), bytes(facts.bytes), facts.databases.join(" "), state]
+    vec![
+        id,
+        line.local.clone(),
+        utc,
+        facts.kind.word().to_owned(),
+        bytes(facts.bytes),
+        facts.databases.join(" "),
+        state,
+    ]
 }
 
 #[cfg(test)]

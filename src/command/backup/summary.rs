@@ -84,7 +84,11 @@ impl Outcome {
             return Vec::new();
         }
         let failed = self.copies.iter().filter_map(|copied| Some((copied, copied.outcome.as_ref().err()?)));
-        failed.map(|(copied, failure)| format!("optional target {} has no backup of this run: {failure}", copied.target)).collect()
+        failed
+            .map(|(copied, failure)| {
+                format!("optional target {} has no backup of this run: {failure}", copied.target)
+            })
+            .collect()
     }
 
     fn is_saved_as_required(&self) -> bool {
@@ -239,9 +243,17 @@ mod tests {
 
     fn damaged(missing: usize) -> Manifest {
         let missing = (0..missing).map(|number| format!("aa/{number}")).collect();
-        let attachments = AttachmentFacts { missing, altered: vec!["bb/1".to_owned()], ..AttachmentFacts::default() };
+        let attachments =
+            AttachmentFacts { missing, altered: vec!["bb/1".to_owned()], ..AttachmentFacts::default() };
         let at = jiff::Timestamp::UNIX_EPOCH;
-        let database = DatabaseFacts { name: "acme".to_owned(), at, size: 0, dump: 0, rows: BTreeMap::new(), attachments };
+        let database = DatabaseFacts {
+            name: "acme".to_owned(),
+            at,
+            size: 0,
+            dump: 0,
+            rows: BTreeMap::new(),
+            attachments,
+        };
         Manifest {
             format: FORMAT,
             autoodoo: String::new(),
@@ -270,7 +282,11 @@ mod tests {
     fn what_is_required_decides() {
         let table: [(Vec<Copied>, Option<&str>, usize); 4] = [
             (vec![copied("near", true, Ok(())), copied("far", false, Err("no route"))], None, 1),
-            (vec![copied("near", true, Err("disk full")), copied("far", true, Ok(()))], Some("no backup at target near: disk full"), 0),
+            (
+                vec![copied("near", true, Err("disk full")), copied("far", true, Ok(()))],
+                Some("no backup at target near: disk full"),
+                0,
+            ),
             (vec![copied("far", false, Err("no route"))], Some("no backup at target far: no route"), 0),
             (
                 vec![copied("near", true, Err("disk full")), copied("far", true, Err("no route"))],
@@ -283,7 +299,9 @@ mod tests {
             assert_eq!(outcome.warnings().len(), warnings, "{said:?}");
             let failure = outcome.verdict().err();
             assert_eq!(failure.as_ref().map(ToString::to_string).as_deref(), said);
-            assert!(failure.is_none_or(|failure| failure.kind == Kind::Failed && failure.hints == ["try this"]));
+            assert!(
+                failure.is_none_or(|failure| failure.kind == Kind::Failed && failure.hints == ["try this"])
+            );
         }
     }
 
