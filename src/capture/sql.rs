@@ -20,7 +20,8 @@ pub(super) fn lock(seconds: u64) -> String {
 
 /// PostgreSQL manual, "Snapshot Synchronization Functions": the snapshot can be imported as long as
 /// this transaction lasts.
-pub(super) const EXPORT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_export_snapshot();";
+pub(super) const EXPORT: &str =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_export_snapshot();";
 
 pub(super) fn import(snapshot: &str) -> [String; 2] {
     [
