@@ -30,6 +30,7 @@ mod sql;
 mod stream;
 mod subject;
 mod sweep;
+pub mod weight;
 
 pub use attachments::{attachments, examine};
 pub use client::Client;

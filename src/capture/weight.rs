@@ -50,7 +50,9 @@ fn weighed(line: &str) -> Option<Weighed> {
 
 fn number(answer: &str) -> Result<u64> {
     let answer = answer.trim();
-    answer.parse().map_err(|_| Failure::failed(format!("PostgreSQL answered `{answer}` in place of a number")))
+    answer
+        .parse()
+        .map_err(|_| Failure::failed(format!("PostgreSQL answered `{answer}` in place of a number")))
 }
 
 #[cfg(test)]
@@ -59,7 +61,8 @@ mod tests {
 
     #[test]
     fn databases_with_names_of_ours_count() {
-        let found: Vec<_> = ["acme|8000000", "acme__init|7", "Odd Name|7", "torn"].into_iter().filter_map(weighed).collect();
+        let found: Vec<_> =
+            ["acme|8000000", "acme__init|7", "Odd Name|7", "torn"].into_iter().filter_map(weighed).collect();
         assert_eq!(found, [Weighed { name: "acme".parse().unwrap(), bytes: 8_000_000 }]);
         assert_eq!(number(" 12\n").unwrap(), 12);
         assert!(number("").is_err());
