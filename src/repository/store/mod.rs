@@ -1,12 +1,14 @@
 //! Where the files of a repository lie.
 
+pub mod local;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::secret::Secret;
 use crate::site::backup::Place;
 
@@ -23,8 +25,14 @@ pub struct Access {
 }
 
 /// The place that the site file names. Nothing is connected before the first call.
-pub fn open(_place: &Place, _access: &Access) -> Result<Arc<dyn Store>> {
-    todo!()
+pub fn open(place: &Place, _access: &Access) -> Result<Arc<dyn Store>> {
+    match place {
+        Place::Local { path } => Ok(Arc::new(local::Local::new(path))),
+        Place::Sftp { .. } | Place::S3 { .. } | Place::Rest { .. } => {
+            Err(Failure::usage("this kind of place is not supported yet"))
+        }
+        Place::Drop { .. } => Err(Failure::usage("a drop+sftp:// place takes sealed exports: no repository"))
+    }
 }
 
 /// The kinds of file of restic's repository format (its design document, "Repository Layout").
@@ -36,6 +44,12 @@ pub enum FileKind {
     Index,
     Pack,
     Lock,
+}
+
+/// What the format calls a file: 64 lower-case hexadecimal digits (`config` apart).
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 impl FileKind {
