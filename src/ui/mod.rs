@@ -137,9 +137,9 @@ impl Ui {
             return self.data(&plan.to_string());
         }
         let of = steps.len();
-        (1..).zip(&mut steps).try_for_each(|(number, (action, cause))| {
-            self.data(&json::planned(number, of, action, cause))
-        })
+        (1..)
+            .zip(&mut steps)
+            .try_for_each(|(number, (action, cause))| self.data(&json::planned(number, of, action, cause)))
     }
 
     fn is_json(&self) -> bool {

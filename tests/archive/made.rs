@@ -71,7 +71,7 @@ pub struct Made(Vec<(String, bool, Content)>);
 impl Made {
     /// Entries of known and unknown length.
     pub fn site() -> Made {
-        let long = format!("configuration/addons/{}/a file of Zoë's", "very-long-name/".repeat(20));
+        let long = format!("configuration/addons/{}a file of Zoë's", "very-long-name/".repeat(20));
         let files = [
             ("configuration/addons/back\\slash", true, Content::Text("0")),
             (&long, true, Content::Text("a")),

@@ -25,7 +25,8 @@ struct Exported {
 
 /// Those that open and check: the indented lines before what is in it.
 fn commands(readme: &str) -> String {
-    let (opening, _) = readme.split_once("What is in it").unwrap();
+    let (_, opening) = readme.split_once("Open it").unwrap();
+    let (opening, _) = opening.split_once("What is in it").unwrap();
     let commands: Vec<&str> = opening.lines().filter_map(|line| line.strip_prefix("    ")).collect();
     assert_eq!(commands.len(), 4, "{readme}");
     commands.join("; ")
@@ -56,7 +57,8 @@ impl Exported {
         let files = self.run("find export -type f | grep -v SHA256SUMS | wc -l").unwrap();
         assert_eq!(listed, files.trim().parse::<usize>().unwrap());
         for (path, content) in self.source.contents() {
-            let joined = self.run(&format!("cat 'export/{path}'* | sha256sum")).unwrap();
+            let joined =
+                self.run(&format!("cat 'export/{}'* | sha256sum", path.replace('\'', r"'\''"))).unwrap();
             let bytes = content.sha256();
             assert!(joined.starts_with(&bytes), "{path}: {joined} is not {bytes}");
         }

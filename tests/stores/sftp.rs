@@ -43,7 +43,8 @@ fn an_account_that_may_only_add_holds_the_contract_and_removes_nothing() {
     let sshd = Sshd::start();
     for line in [authorized_keys_line(&sshd.public_key()), format!("{RESTRICTED}{}", sshd.public_key())] {
         sshd.authorise(&line);
-        let repository = sshd.prepared_repository(if line.contains("hardlink") { "linked" } else { "direct" });
+        let repository =
+            sshd.prepared_repository(if line.contains("hardlink") { "linked" } else { "direct" });
         let store = sshd.store(&repository);
         store.create().unwrap();
         contract::files_are_added_and_read(&store);
@@ -113,8 +114,7 @@ fn a_cut_upload_under_its_own_name_is_seen() {
     let relay = Relay::to(sshd.address);
     sshd.authorise(&format!("{RESTRICTED}{}", sshd.public_key()));
     let repository = sshd.prepared_repository("direct");
-    let store =
-        Patient::new(SftpStore::new(sshd.account_at(relay.address), repository.to_str().unwrap()));
+    let store = Patient::new(SftpStore::new(sshd.account_at(relay.address), repository.to_str().unwrap()));
     store.free().unwrap();
     relay.break_after(3_000_000);
     let error = store.write(FileKind::Pack, &name(5), &[content(8_000_000)]).unwrap_err();
@@ -289,7 +289,8 @@ fn leftovers_of_killed_runs_are_removed_the_next_day() {
         assert!(Command::new("touch").args(["-d", age]).arg(&file).status().unwrap().success());
     }
     sshd.store(&repository).free().unwrap();
-    let left: Vec<_> = fs::read_dir(repository.join("tmp")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(repository.join("tmp")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["young"]);
 }
 

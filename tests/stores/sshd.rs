@@ -182,11 +182,7 @@ impl Relay {
     pub fn to(server: SocketAddr) -> Relay {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let relay = Relay {
-            address,
-            left: Arc::new(AtomicI64::new(i64::MAX)),
-            delay: Arc::default(),
-        };
+        let relay = Relay { address, left: Arc::new(AtomicI64::new(i64::MAX)), delay: Arc::default() };
         let (left, delay) = (Arc::clone(&relay.left), Arc::clone(&relay.delay));
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {

@@ -94,7 +94,8 @@ pub fn absent(name: &str, place: &str, known: bool) -> Failure {
         .hint("a disk that is not mounted looks like this: mount it, then run the command again")
         .hint("nothing was written there; for a new start at that place, give the target another name");
     }
-    Failure::failed(format!("there is no backup at target {name} yet")).hint("make one with `autoodoo backup`")
+    Failure::failed(format!("there is no backup at target {name} yet"))
+        .hint("make one with `autoodoo backup`")
 }
 
 /// Fails when another repository lies where ours was.
@@ -153,18 +154,23 @@ pub async fn watched<A: Adapters, T: Send + 'static>(
     let interrupted = async {
         context.adapters.interrupted().await;
         progress.stop.store(true, Ordering::Relaxed);
-        std::future::pending::<()>().await;
+        std::future::pending().await
     };
     tokio::select! {
-        done = telling(context, progress, unit, blocking(work)) => done,
-        () = interrupted => unreachable!("it never ends"),
+        done = telling(context, || position(progress), unit, blocking(work)) => done,
+        never = interrupted => never,
     }
+}
+
+/// How far an operation is, and of how much; 0 where that is not known.
+pub fn position(progress: &Progress) -> (u64, u64) {
+    (progress.done.load(Ordering::Relaxed), progress.total.load(Ordering::Relaxed))
 }
 
 /// Tells every second how far a piece of work is, until it is done.
 pub async fn telling<A: Adapters, T>(
     context: &Context<'_, A>,
-    progress: &Progress,
+    position: impl Fn() -> (u64, u64),
     unit: Unit,
     work: impl Future<Output = T>,
 ) -> T {
@@ -174,13 +180,9 @@ pub async fn telling<A: Adapters, T>(
             biased;
             done = &mut work => return done,
             () = tokio::time::sleep(TICK) => {
-                let total = progress.total.load(Ordering::Relaxed);
-                context.ui.report(Event::Progress {
-                    done: progress.done.load(Ordering::Relaxed),
-                    total: (total > 0).then_some(total),
-                    unit,
-                    note: String::new(),
-                });
+                let (done, total) = position();
+                let total = (total > 0).then_some(total);
+                context.ui.report(Event::Progress { done, total, unit, note: String::new() });
             }
         }
     }

@@ -18,7 +18,7 @@ use crate::event::{Event, Reporter, Unit};
 use crate::failure::{Failure, Result};
 use crate::repository::{Progress, Pruned, Repository, Verdict};
 use crate::site::backup::Target;
-use crate::ui::prompt::{Confirm, Prompter};
+use crate::ui::prompt::Confirm;
 use crate::ui::table::table;
 
 /// The reason of a backup that stays against the rules.
@@ -149,11 +149,7 @@ struct Judged {
     told: Judgement,
 }
 
-async fn judge<A: Adapters>(
-    context: &Context<'_, A>,
-    loaded: &Loaded,
-    target: &Target,
-) -> Result<Judged> {
+async fn judge<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, target: &Target) -> Result<Judged> {
     let repository = open(context, loaded, target).await?;
     let now = context.adapters.clock().now();
     let (keep, site) = (loaded.site.backup.keep, loaded.site.name.to_string());
@@ -206,10 +202,7 @@ fn weigh(
 }
 
 /// Those that stay and those that go.
-fn weights(
-    verdicts: &[Verdict],
-    contents: &BTreeMap<String, Option<Content>>,
-) -> (Vec<Weight>, Vec<Weight>) {
+fn weights(verdicts: &[Verdict], contents: &BTreeMap<String, Option<Content>>) -> (Vec<Weight>, Vec<Weight>) {
     let weight = |verdict: &Verdict| Weight {
         id: verdict.snapshot.id.clone(),
         time: verdict.snapshot.time,
@@ -263,8 +256,9 @@ fn agreed<A: Adapters>(
 
 fn unanswerable(refused: Failure, objection: &Objection) -> Failure {
     match objection {
-        Objection::Future { .. } => refused
-            .hint("set this machine's clock; while it is wrong, ages mean nothing"),
+        Objection::Future { .. } => {
+            refused.hint("set this machine's clock; while it is wrong, ages mean nothing")
+        }
         _ => refused
             .hint("make another backup with `autoodoo backup`, then prune again")
             .hint("`autoodoo backup verify` says what is wrong with that one"),
@@ -302,7 +296,9 @@ impl fmt::Display for Done {
         let (target, kept) = (&self.target, count(self.kept, "backup"));
         match self.forgotten {
             0 => write!(f, "{target}: nothing to forget, {kept} kept"),
-            forgotten => write!(f, "{target}: forgot {forgotten}, kept {kept}, freed {}", bytes(self.freed_bytes)),
+            forgotten => {
+                write!(f, "{target}: forgot {forgotten}, kept {kept}, freed {}", bytes(self.freed_bytes))
+            }
         }
     }
 }

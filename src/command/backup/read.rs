@@ -28,7 +28,9 @@ struct Entry {
 
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.directory { write!(f, "{:>14}  {}/", "-", self.path) } else {
+        if self.directory {
+            write!(f, "{:>14}  {}/", "-", self.path)
+        } else {
             write!(f, "{:>14}  {}", self.bytes, self.path)
         }
     }

@@ -239,9 +239,11 @@ mod tests {
             seconds: 4,
             took: Duration::from_millis(4_200),
         };
-        let text = "ab12cd34 at near is whole: 20000 attachments there, 2000 attachments of 203 MB read back, 4.2 s";
+        let text =
+            "ab12cd34 at near is whole: 20000 attachments there, 2000 attachments of 203 MB read back, 4.2 s";
         assert_eq!(report.to_string(), text);
-        (report.whole, report.findings) = (false, vec!["database acme: 1 attachment not in the backup: aa/1".to_owned()]);
+        (report.whole, report.findings) =
+            (false, vec!["database acme: 1 attachment not in the backup: aa/1".to_owned()]);
         assert!(report.to_string().contains("is NOT whole"));
         assert!(report.to_string().ends_with("\n  database acme: 1 attachment not in the backup: aa/1"));
     }

@@ -1,6 +1,7 @@
 //! Where the files of a repository lie.
 
 pub mod http;
+pub mod local;
 pub mod patience;
 pub mod rest;
 pub mod s3;
@@ -12,10 +13,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::secret::Secret;
 use crate::site::backup::Place;
+use http::Limits;
+use local::Local;
 use patience::Patient;
+use rest::Rest;
+use s3::{Bucket, S3};
 use sftp::{Account, SftpStore};
 
 /// What it takes to be let in.
@@ -33,7 +38,8 @@ pub struct Access {
 /// The place that the site file names. Nothing is connected before the first call.
 pub fn open(place: &Place, access: &Access) -> Result<Arc<dyn Store>> {
     match place {
-        Place::Sftp { user, host, port, path } | Place::Drop { user, host, port, path } => {
+        Place::Local { path } => Ok(Arc::new(Local::new(path))),
+        Place::Sftp { user, host, port, path } => {
             let account = Account {
                 user: user.clone(),
                 host: host.clone(),
@@ -43,7 +49,12 @@ pub fn open(place: &Place, access: &Access) -> Result<Arc<dyn Store>> {
             };
             Ok(Arc::new(Patient::new(SftpStore::new(account, path))))
         }
-        Place::Local { .. } | Place::S3 { .. } | Place::Rest { .. } => todo!(),
+        Place::S3 { endpoint, bucket, prefix, region } => {
+            let bucket = Bucket { endpoint, name: bucket, prefix, region };
+            Ok(Arc::new(Patient::new(S3::new(bucket, access, Limits::default())?)))
+        }
+        Place::Rest { url } => Ok(Arc::new(Patient::new(Rest::new(url, access, Limits::default())?))),
+        Place::Drop { .. } => Err(Failure::usage("a drop+sftp:// place takes sealed exports: no repository")),
     }
 }
 
@@ -56,6 +67,12 @@ pub enum FileKind {
     Index,
     Pack,
     Lock,
+}
+
+/// What the format calls a file: 64 lower-case hexadecimal digits (`config` apart).
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 impl FileKind {

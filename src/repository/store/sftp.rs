@@ -21,8 +21,8 @@ use super::{FileKind, Store, StoreError, StoreResult, Trouble};
 use crate::name::Port;
 pub use probe::{Finding, prove_append_only};
 use session::{Session, UNDER_WAY};
-pub use ssh::{Account, authorized_keys_line};
 use ssh::Client;
+pub use ssh::{Account, authorized_keys_line};
 
 /// Digits of the name of a file: SHA-256 in hexadecimal.
 const DIGITS: usize = 64;

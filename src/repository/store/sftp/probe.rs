@@ -10,9 +10,9 @@ use openssh_sftp_client::error::SftpErrorKind;
 use openssh_sftp_client::metadata::{MetaDataBuilder, Permissions};
 
 use super::super::{StoreError, StoreResult, Trouble};
+use super::SftpStore;
 use super::session::{Session, UNDER_WAY, fault, patient};
 use super::ssh::Account;
-use super::SftpStore;
 
 /// What a client that is refused takes at most to say so.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -121,9 +121,8 @@ fn try_forwarding(account: &Account) -> StoreResult<bool> {
 
 /// What a client printed that came as far as the account.
 fn outcome(account: &Account, command: &mut Command) -> StoreResult<Output> {
-    let output = limited(command).map_err(|error| {
-        StoreError::new(Trouble::Other, format!("cannot run `ssh`: {error}"))
-    })?;
+    let output = limited(command)
+        .map_err(|error| StoreError::new(Trouble::Other, format!("cannot run `ssh`: {error}")))?;
     let said = String::from_utf8_lossy(&output.stderr);
     let came = output.status.code() != Some(255)
         || ["prohibited", "request failed", "open failed"].iter().any(|words| said.contains(words));
@@ -132,8 +131,7 @@ fn outcome(account: &Account, command: &mut Command) -> StoreResult<Output> {
 
 /// The little that is printed fits into the pipes.
 fn limited(command: &mut Command) -> std::io::Result<Output> {
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let deadline = Instant::now() + PATIENCE;
     while child.try_wait()?.is_none() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(20));

@@ -149,7 +149,10 @@ impl Session {
         let content = self.fetch(&file, offset, wanted).await.map_err(broken)?;
         patient(file.close()).await.map_err(broken)?;
         if content.len() as u64 != wanted {
-            return Err(StoreError::new(Trouble::Other, format!("`{path}` became shorter while it was read")));
+            return Err(StoreError::new(
+                Trouble::Other,
+                format!("`{path}` became shorter while it was read"),
+            ));
         }
         Ok(content)
     }
@@ -210,7 +213,9 @@ impl Session {
         let broken = |error: Error| fault(format!("write `{aside}`"), &error);
         match self.create_new(aside).await {
             Err(Error::SftpError(SftpErrorKind::NoSuchFile, _)) => (),
-            Err(Error::SftpError(SftpErrorKind::Failure, _)) => return Err(self.failed_write(aside, 0).await),
+            Err(Error::SftpError(SftpErrorKind::Failure, _)) => {
+                return Err(self.failed_write(aside, 0).await);
+            }
             other => return other.map(Some).map_err(broken),
         }
         match patient(self.files().create_dir(UNDER_WAY)).await {
@@ -229,13 +234,7 @@ impl Session {
         patient(self.sftp.options().write(true).create_new(true).open(self.path(path))).await
     }
 
-    async fn write_aside(
-        &self,
-        mut file: File,
-        aside: &str,
-        path: &str,
-        parts: &[Bytes],
-    ) -> StoreResult<()> {
+    async fn write_aside(&self, mut file: File, aside: &str, path: &str, parts: &[Bytes]) -> StoreResult<()> {
         let total = length_of(parts);
         self.send(&file, aside, 0, parts).await?;
         self.settle(&mut file, aside, total).await?;
@@ -470,10 +469,7 @@ where
 }
 
 fn is_connection(error: &Error) -> bool {
-    !matches!(
-        error,
-        Error::SftpError(..) | Error::UnsupportedExtension(_) | Error::BufferTooLong(_)
-    )
+    !matches!(error, Error::SftpError(..) | Error::UnsupportedExtension(_) | Error::BufferTooLong(_))
 }
 
 /// `what` follows "cannot".

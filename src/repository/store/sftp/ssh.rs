@@ -210,11 +210,23 @@ mod tests {
     #[test]
     fn complaints_are_understood() {
         let table = [
-            ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.", Trouble::Denied, "another host key"),
-            ("No ED25519 host key is known for x and you have requested strict checking.\nHost key verification failed.", Trouble::Denied, "not been confirmed"),
+            (
+                "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.",
+                Trouble::Denied,
+                "another host key",
+            ),
+            (
+                "No ED25519 host key is known for x and you have requested strict checking.\nHost key verification failed.",
+                Trouble::Denied,
+                "not been confirmed",
+            ),
             ("acme@backup.example.com: Permission denied (publickey).", Trouble::Denied, "refuses the keys"),
             ("subsystem request failed on channel 0", Trouble::Other, "offers no sftp"),
-            ("ssh: connect to host backup.example.com port 2222: Connection refused\n", Trouble::Connection, "Connection refused"),
+            (
+                "ssh: connect to host backup.example.com port 2222: Connection refused\n",
+                Trouble::Connection,
+                "Connection refused",
+            ),
             ("Timeout, server backup.example.com not responding.", Trouble::Connection, "not responding"),
             ("", Trouble::Connection, "no connection to backup.example.com:2222"),
         ];
