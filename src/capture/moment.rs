@@ -132,6 +132,12 @@ impl<'a, E: Engine> Moment<'a, E> {
         outcome
     }
 
+    /// What the last target that was read to its end says of the moment.
+    #[must_use]
+    pub fn manifest(&self) -> Option<Manifest> {
+        self.shared.sealed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Lets everything go. Fails with the reason when the moment was lost before its end, or stopped.
     pub async fn end(self) -> Result<Facts> {
         let Moment { server, requests, shared, farms } = self;
