@@ -1,24 +1,53 @@
 //! Repositories in restic's format (its design document, "Repository Format"), by `rustic_core`.
 //!
 //! What the library does not promise by itself is held here: a backup whose source failed is never
-//! saved, streams are always read, short reads are joined, and a snapshot that cannot be read is
-//! told apart from a repository that cannot.
+//! saved, streams are always read and have their true size, short reads are joined, and a snapshot
+//! that cannot be read is told apart from a repository that cannot.
 
+mod archive;
+mod backend;
+mod browse;
+mod check;
+mod crypto;
+mod fault;
+mod gate;
+mod key;
+mod locks;
+mod prune;
+mod save;
+mod sizes;
 pub mod source;
 pub mod store;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bytesize::ByteSize;
 use jiff::Timestamp;
+use rustic_core::repofile::{MasterKey, SnapshotFile, SnapshotId};
+use rustic_core::{
+    ConfigOptions, Credentials, KeyOptions, OpenStatus, RepositoryBackends, RepositoryOptions, RusticError,
+    RusticResult,
+};
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::secret::Secret;
 use crate::site::backup::Keep;
+use backend::Backend;
+use browse::Browser;
+use check::Check;
+use crypto::Cipher;
+use gate::{Bars, Gate};
 use source::Source;
-use store::Store;
+use store::{FileKind, Store, Trouble};
+
+/// Bytes of a pack. Up to six are in memory while a slow place takes them (rustic's packer is a
+/// chain of stages with one each); at 16 MiB that is 96 MiB, and 10 GB are 640 files.
+const DATA_PACK: u64 = 16 << 20;
+/// The same for packs of directories.
+const TREE_PACK: u64 = 4 << 20;
 
 /// How far a running operation is, and whether it is to stop. Shared with the thread that watches.
 #[derive(Debug, Default)]
@@ -101,77 +130,276 @@ pub struct Pruned {
     pub snapshots: u64,
     /// Bytes.
     pub freed: u64,
+    /// Bytes that nothing needs any more, which a prune at least 23 hours later frees.
+    pub marked: u64,
 }
 
 /// An open repository. Every call blocks.
 pub struct Repository {
     store: Arc<dyn Store>,
+    master: MasterKey,
+    cipher: Cipher,
+    id: String,
+    cache: Option<PathBuf>,
+    /// Set by the first walk or read, until something is written.
+    browser: Mutex<Option<Arc<Browser>>>,
 }
 
 impl Repository {
     /// Whether there is one; half of one is an error that says what is missing.
-    pub fn exists(_store: &dyn Store) -> Result<bool> {
-        todo!()
+    pub fn exists(store: &dyn Store) -> Result<bool> {
+        let is_there = |kind| store.list(kind).map(|files| !files.is_empty());
+        let place = store.location();
+        match (is_there(FileKind::Config)?, is_there(FileKind::Key)?) {
+            (true, true) => Ok(true),
+            (true, false) => Err(half(&place, "it has a config and no key", "keys")),
+            (false, true) => Err(half(&place, "it has a key and no config", "config")),
+            (false, false) if is_there(FileKind::Snapshot)? || is_there(FileKind::Index)? => {
+                Err(half(&place, "it has backups, but neither config nor key", "config and keys"))
+            }
+            (false, false) => Ok(false),
+        }
     }
 
     /// Makes one. Fails where there is one.
-    pub fn init(_store: Arc<dyn Store>, _password: &Secret) -> Result<Repository> {
-        todo!()
+    pub fn init(store: Arc<dyn Store>, password: &Secret) -> Result<Repository> {
+        if Repository::exists(&*store)? {
+            return Err(Failure::failed(format!("there is a repository at {} already", store.location())));
+        }
+        let master = MasterKey::new();
+        store.create()?;
+        key::write(&*store, &master, password)?;
+        let gate = Gate::new(&Arc::default());
+        let made = closed(&store, &gate, Bars::bytes(&Arc::default()), None).and_then(|repository| {
+            repository.init(&Credentials::Masterkey(master.clone()), &KeyOptions::default(), &layout())
+        });
+        let made = made.map_err(|error| fault::failure("cannot make the repository", &error))?;
+        Repository::of(store, master, &made, None)
     }
 
     /// `cache`: a directory of this host for indexes and snapshots.
-    pub fn open(_store: Arc<dyn Store>, _password: &Secret, _cache: Option<&Path>) -> Result<Repository> {
-        todo!()
+    pub fn open(store: Arc<dyn Store>, password: &Secret, cache: Option<&Path>) -> Result<Repository> {
+        if !Repository::exists(&*store)? {
+            return Err(Failure::failed(format!("there is no repository at {}", store.location())));
+        }
+        let gate = Gate::new(&Arc::default());
+        let credentials = Credentials::password(password.expose());
+        let opened = closed(&store, &gate, Bars::bytes(&Arc::default()), None)
+            .and_then(|repository| repository.open(&credentials));
+        let opened = opened.map_err(|error| not_opened(&*store, &error))?;
+        let master = opened.key();
+        Repository::of(store, master, &opened, cache)
+    }
+
+    fn of(
+        store: Arc<dyn Store>,
+        master: MasterKey,
+        opened: &rustic_core::Repository<OpenStatus>,
+        cache: Option<&Path>,
+    ) -> Result<Repository> {
+        let cipher = Cipher::of(&master)?;
+        let id = opened.config().id.to_hex().as_str().to_owned();
+        let cache = cache.map(Path::to_owned);
+        Ok(Repository { store, master, cipher, id, cache, browser: Mutex::default() })
     }
 
     /// The identity in its `config`.
     #[must_use]
     pub fn id(&self) -> String {
-        let _ = &self.store;
-        todo!()
+        self.id.clone()
     }
 
     /// Saves everything in `source`, or nothing that looks like a backup.
-    pub fn back_up(
-        &self,
-        _source: Arc<dyn Source>,
-        _label: &Label,
-        _progress: &Arc<Progress>,
-    ) -> Result<Saved> {
-        todo!()
+    pub fn back_up(&self, source: Arc<dyn Source>, label: &Label, progress: &Arc<Progress>) -> Result<Saved> {
+        self.forget_index();
+        save::back_up(self, source, label, progress)
     }
 
     pub fn snapshots(&self) -> Result<Listing> {
-        todo!()
+        let (files, unreadable) = self.snapshot_files(self.cache.as_deref())?;
+        Ok(Listing { snapshots: files.iter().map(snapshot).collect(), unreadable })
     }
 
     /// Everything below `directory` (`""`: all), parents before their children.
     pub fn walk(
         &self,
-        _snapshot: &str,
-        _directory: &str,
-        _found: &mut dyn FnMut(Node) -> Result<()>,
+        snapshot: &str,
+        directory: &str,
+        found: &mut dyn FnMut(Node) -> Result<()>,
     ) -> Result<()> {
-        todo!()
+        self.browser()?.walk(snapshot, Path::new(directory), found)
     }
 
     /// The content of one file, or of one found by [`walk`](Self::walk).
-    pub fn read(&self, _snapshot: &str, _path: &str, _into: &mut dyn Write) -> Result<()> {
-        todo!()
+    pub fn read(&self, snapshot: &str, path: &str, into: &mut dyn Write) -> Result<()> {
+        self.browser()?.read(snapshot, Path::new(path), into)
     }
 
     /// Faults that were found, one sentence each; empty when there are none.
-    pub fn check(&self, _depth: Depth, _progress: &Arc<Progress>) -> Result<Vec<String>> {
-        todo!()
+    pub fn check(&self, depth: Depth, progress: &Arc<Progress>) -> Result<Vec<String>> {
+        let (files, mut faults) = self.snapshot_files(None)?;
+        let trees: Vec<_> = files.iter().map(|file| (file.tree, file.id.to_string())).collect();
+        faults.extend(Check::new(&*self.store, &self.cipher, progress).run(&trees, depth)?);
+        Ok(faults)
     }
 
     /// What [`prune`](Self::prune) would keep and forget, newest first.
-    pub fn judge(&self, _keep: &Keep, _site: &str, _now: Timestamp) -> Result<Vec<Verdict>> {
-        todo!()
+    pub fn judge(&self, keep: &Keep, site: &str, now: Timestamp) -> Result<Vec<Verdict>> {
+        let (mut files, _) = self.snapshot_files(self.cache.as_deref())?;
+        files.retain(|file| file.hostname == site);
+        prune::judge(files, keep, now)
     }
 
     /// Forgets these snapshots, and removes what no snapshot needs any more.
-    pub fn prune(&self, _forget: &[String], _progress: &Arc<Progress>) -> Result<Pruned> {
-        todo!()
+    pub fn prune(&self, forget: &[String], progress: &Arc<Progress>) -> Result<Pruned> {
+        self.forget_index();
+        prune::prune(self, forget, progress)
+    }
+
+    /// rustic's repository for one operation. It costs one read of `config`.
+    fn session(
+        &self,
+        gate: &Arc<Gate>,
+        bars: Bars,
+        cache: Option<&Path>,
+    ) -> Result<rustic_core::Repository<OpenStatus>> {
+        let credentials = Credentials::Masterkey(self.master.clone());
+        let opened =
+            closed(&self.store, gate, bars, cache).and_then(|repository| repository.open(&credentials));
+        opened.map_err(|error| not_opened(&*self.store, &error))
+    }
+
+    /// Snapshots, oldest first, and what is to be said of the files that are none.
+    fn snapshot_files(&self, cache: Option<&Path>) -> Result<(Vec<SnapshotFile>, Vec<String>)> {
+        let gate = Gate::new(&Arc::default());
+        let session = self.session(&gate, Bars::bytes(&Arc::default()), cache)?;
+        let listed = session.list::<SnapshotId>();
+        let listed = listed.map_err(|error| fault::failure("cannot list the backups", &error))?;
+        let (mut files, mut unreadable) = (Vec::new(), Vec::new());
+        for id in listed {
+            match session.get_file::<SnapshotFile>(&id) {
+                Ok(file) => files.push(SnapshotFile { id, ..file }),
+                Err(error) => match fault::store_error(&error).map(|error| error.trouble) {
+                    // It was removed meanwhile.
+                    Some(Trouble::Absent) => {}
+                    Some(Trouble::Connection) => {
+                        return Err(fault::failure("cannot list the backups", &error));
+                    }
+                    _ => unreadable.push(not_read(&id, &error)),
+                },
+            }
+        }
+        files.sort_by(|one, other| one.time.cmp(&other.time));
+        Ok((files, unreadable))
+    }
+
+    fn browser(&self) -> Result<Arc<Browser>> {
+        let mut browser = self.browser.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(browser) = &*browser {
+            return Ok(Arc::clone(browser));
+        }
+        let quiet = Arc::default();
+        let indexed =
+            self.indexed(&Gate::new(&quiet), || Bars::bytes(&quiet), |session| session.to_indexed())?;
+        Ok(Arc::clone(browser.insert(Arc::new(Browser::new(indexed)))))
+    }
+
+    fn forget_index(&self) {
+        *self.browser.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// A session whose index was read. A cache that is damaged must not stand in the way of a sound
+    /// repository: it is emptied, once.
+    fn indexed<T>(
+        &self,
+        gate: &Arc<Gate>,
+        bars: impl Fn() -> Bars,
+        read: impl Fn(rustic_core::Repository<OpenStatus>) -> RusticResult<T>,
+    ) -> Result<T> {
+        let cache = self.cache.as_deref();
+        let first = read(self.session(gate, bars(), cache)?);
+        let indexed = match (first, cache) {
+            (Err(error), Some(cache)) if fault::store_error(&error).is_none() => {
+                // What cannot be removed is read again, and fails again.
+                let _ = std::fs::remove_dir_all(cache.join(&self.id));
+                read(self.session(gate, bars(), Some(cache))?)
+            }
+            (first, _) => first,
+        };
+        indexed.map_err(|error| fault::failure("cannot read the repository's index", &error))
+    }
+}
+
+/// rustic's repository before it is opened.
+fn closed(
+    store: &Arc<dyn Store>,
+    gate: &Arc<Gate>,
+    bars: Bars,
+    cache: Option<&Path>,
+) -> RusticResult<rustic_core::Repository<()>> {
+    on(Backend::new(store, gate), bars, cache)
+}
+
+fn on(backend: Backend, bars: Bars, cache: Option<&Path>) -> RusticResult<rustic_core::Repository<()>> {
+    let mut options = RepositoryOptions::default();
+    options.no_cache = cache.is_none();
+    options.cache_dir = cache.map(Path::to_owned);
+    rustic_core::Repository::new_with_progress(
+        &options,
+        &RepositoryBackends::new(Arc::new(backend), None),
+        bars,
+    )
+}
+
+/// Packs of a fixed size: rustic's own grow with the repository, and memory with them.
+fn layout() -> ConfigOptions {
+    ConfigOptions::default()
+        .set_version(2_u32)
+        .set_datapack_size(ByteSize(DATA_PACK))
+        .set_datapack_growfactor(0_u32)
+        .set_treepack_size(ByteSize(TREE_PACK))
+        .set_treepack_growfactor(0_u32)
+}
+
+fn half(place: &str, state: &str, missing: &str) -> Failure {
+    Failure::failed(format!("the repository at {place} is not whole: {state}")).hint(format!(
+        "restore its {missing} from a copy; where no backup is in it yet, empty it and begin anew"
+    ))
+}
+
+fn not_opened(store: &dyn Store, error: &RusticError) -> Failure {
+    let place = store.location();
+    if !error.is_incorrect_password() {
+        return fault::failure(&format!("cannot open the repository at {place}"), error);
+    }
+    match damaged_key(store) {
+        Some(damage) => Failure::failed(damage).hint("restore its keys from a copy"),
+        None => Failure::failed(format!("the password is not that of the repository at {place}")),
+    }
+}
+
+/// rustic tells a password that fits no key, and no key that could fit, alike.
+fn damaged_key(store: &dyn Store) -> Option<String> {
+    let keys = store.list(FileKind::Key).ok()?;
+    keys.iter()
+        .find_map(|(name, _)| backend::read_sound(store, FileKind::Key, name).err())
+        .map(|it| it.message)
+}
+
+fn not_read(id: &SnapshotId, error: &RusticError) -> String {
+    let sentence = fault::sentence(error);
+    let name = id.to_hex();
+    if sentence.contains(name.as_str()) {
+        return sentence;
+    }
+    format!("snapshots/{} cannot be read: {sentence}", name.as_str())
+}
+
+fn snapshot(file: &SnapshotFile) -> Snapshot {
+    Snapshot {
+        id: file.id.to_hex().as_str().to_owned(),
+        time: file.time.timestamp(),
+        host: file.hostname.clone(),
+        tags: file.tags.iter().cloned().collect(),
     }
 }

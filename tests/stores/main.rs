@@ -6,6 +6,7 @@ mod contract;
 #[path = "../support/daemon.rs"]
 mod daemon;
 mod fault;
+mod repository;
 mod rest;
 mod s3;
 mod sftp;

@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use autoodoo::repository::store::http::Limits;
@@ -14,6 +15,7 @@ use crate::certificate::server_pair;
 use crate::contract::{self, content, name, trouble};
 use crate::daemon::{Daemon, free_address};
 use crate::fault::{Fault, Proxy, cuts_are_survived};
+use crate::repository::{self, Restic};
 
 struct Server {
     address: SocketAddr,
@@ -167,4 +169,13 @@ fn a_server_without_version_2_is_told_apart() {
 fn urls_that_are_none_are_refused() {
     let failure = Rest::new("backup.example.com", &Access::default(), Limits::default()).err().unwrap();
     assert_eq!(failure.message, "`backup.example.com/` is no URL of a REST server");
+}
+
+#[test]
+fn whole_repositories() {
+    let server = Server::start(&[]);
+    let restic = Restic::at(format!("rest:http://site:secret@{}/p/", server.address));
+    repository::works(&(Arc::new(server.store("p/")) as _), &restic);
+    let server = Server::start(&["--append-only"]);
+    repository::only_grows(&(Arc::new(server.store("p/")) as _));
 }

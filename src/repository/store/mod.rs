@@ -1,6 +1,7 @@
 //! Where the files of a repository lie.
 
 pub mod http;
+pub mod local;
 pub mod patience;
 pub mod rest;
 pub mod s3;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::secret::Secret;
 use crate::site::backup::Place;
 use patience::Patient;
@@ -32,8 +33,10 @@ pub struct Access {
 
 /// The place that the site file names. Nothing is connected before the first call.
 pub fn open(place: &Place, access: &Access) -> Result<Arc<dyn Store>> {
+    let limits = http::Limits::default();
     match place {
-        Place::Sftp { user, host, port, path } | Place::Drop { user, host, port, path } => {
+        Place::Local { path } => Ok(Arc::new(local::Local::new(path))),
+        Place::Sftp { user, host, port, path } => {
             let account = Account {
                 user: user.clone(),
                 host: host.clone(),
@@ -43,7 +46,12 @@ pub fn open(place: &Place, access: &Access) -> Result<Arc<dyn Store>> {
             };
             Ok(Arc::new(Patient::new(SftpStore::new(account, path))))
         }
-        Place::Local { .. } | Place::S3 { .. } | Place::Rest { .. } => todo!(),
+        Place::S3 { endpoint, bucket, prefix, region } => {
+            let bucket = s3::Bucket { endpoint, name: bucket, prefix, region };
+            Ok(Arc::new(Patient::new(s3::S3::new(bucket, access, limits)?)))
+        }
+        Place::Rest { url } => Ok(Arc::new(Patient::new(rest::Rest::new(url, access, limits)?))),
+        Place::Drop { .. } => Err(Failure::usage("a drop+sftp:// place takes sealed exports: no repository")),
     }
 }
 
@@ -56,6 +64,12 @@ pub enum FileKind {
     Index,
     Pack,
     Lock,
+}
+
+/// What the format calls a file: 64 lower-case hexadecimal digits (`config` apart).
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 impl FileKind {

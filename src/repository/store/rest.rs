@@ -9,8 +9,8 @@ use object_store::PutPayload;
 use object_store::client::HttpRequestBody;
 use serde::Deserialize;
 
-use super::http::{Http, Limits, is_name, is_unreserved, percent_encoded};
-use super::{Access, FileKind, Store, StoreError, StoreResult, Trouble};
+use super::http::{Http, Limits, is_unreserved, percent_encoded};
+use super::{Access, FileKind, Store, StoreError, StoreResult, Trouble, is_name};
 use crate::failure::{Failure, Result};
 use crate::secret::Secret;
 
@@ -95,6 +95,9 @@ impl Rest {
             }
             (StatusCode::PAYLOAD_TOO_LARGE | StatusCode::INSUFFICIENT_STORAGE, _) => {
                 format!("{place} has no space left to {action}")
+            }
+            _ if trouble(status) == Trouble::Connection => {
+                format!("{place} cannot {action} now: {}", reason(answer))
             }
             _ => format!("{place} refuses to {action}: {}", reason(answer)),
         };

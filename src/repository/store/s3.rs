@@ -29,8 +29,8 @@ use object_store::{
     ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig,
 };
 
-use super::http::{Http, Limits, is_name, is_unreserved, percent_encoded};
-use super::{Access, FileKind, Store, StoreError, StoreResult, Trouble};
+use super::http::{Http, Limits, is_unreserved, percent_encoded};
+use super::{Access, FileKind, Store, StoreError, StoreResult, Trouble, is_name};
 use crate::failure::{Context, Failure, Result};
 use refusal::Refusal;
 

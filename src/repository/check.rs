@@ -1,0 +1,284 @@
+//! Looking for faults. rustic's own check stops at the first damaged tree, leaves out packs that no
+//! tree leads to, and panics on some damage: this one reads everything itself.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use rustic_core::repofile::{BlobType, IndexBlob, IndexFile, Node, Tree};
+use rustic_core::{BlobId, Id, TreeId};
+
+use super::backend::read_sound;
+use super::crypto::Cipher;
+use super::store::{FileKind, Store, StoreError, Trouble};
+use super::{Depth, Progress};
+use crate::digest::sha256_hex;
+use crate::failure::{Context, Failure, Result};
+
+/// A pack as the indexes tell of it.
+struct Pack {
+    name: String,
+    size: u64,
+    blobs: Vec<IndexBlob>,
+}
+
+pub(super) struct Check<'a> {
+    store: &'a dyn Store,
+    cipher: &'a Cipher,
+    progress: &'a Arc<Progress>,
+    faults: Mutex<Vec<String>>,
+    packs: Vec<Pack>,
+    /// Where each blob is: the pack's number and the blob's in it.
+    blobs: Vec<(BlobId, BlobType, u32, u32)>,
+}
+
+/// What cannot be known for lack of a connection is no fault of the repository.
+fn fault_of(error: StoreError) -> Result<String> {
+    if error.trouble == Trouble::Connection { Err(error.into()) } else { Ok(error.message) }
+}
+
+impl<'a> Check<'a> {
+    pub(super) fn new(store: &'a dyn Store, cipher: &'a Cipher, progress: &'a Arc<Progress>) -> Check<'a> {
+        Check { store, cipher, progress, faults: Mutex::default(), packs: Vec::new(), blobs: Vec::new() }
+    }
+
+    /// `trees`: the snapshots' roots, with what to call each.
+    pub(super) fn run(mut self, trees: &[(TreeId, String)], depth: Depth) -> Result<Vec<String>> {
+        self.keys()?;
+        self.indexes()?;
+        self.sizes()?;
+        self.trees(trees)?;
+        if let Depth::Data(share) = depth {
+            self.data(share)?;
+        }
+        Ok(self.faults.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn fault(&self, sentence: impl Into<String>) {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).push(sentence.into());
+    }
+
+    fn going_on(&self) -> Result<()> {
+        if self.progress.stop.load(Relaxed) { Err(Failure::failed("the check was stopped")) } else { Ok(()) }
+    }
+
+    /// The content of a file whose name is its hash, or a fault.
+    fn sound(&self, kind: FileKind, name: &str) -> Result<Option<Bytes>> {
+        self.going_on()?;
+        match read_sound(self.store, kind, name) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) => {
+                self.fault(fault_of(error)?);
+                Ok(None)
+            }
+        }
+    }
+
+    fn keys(&self) -> Result<()> {
+        for (name, _) in self.store.list(FileKind::Key)? {
+            self.sound(FileKind::Key, &name)?;
+        }
+        Ok(())
+    }
+
+    fn indexes(&mut self) -> Result<()> {
+        let mut packs = BTreeMap::new();
+        for (name, _) in self.store.list(FileKind::Index)? {
+            let Some(content) = self.sound(FileKind::Index, &name)? else { continue };
+            let json = self.cipher.decrypt_file(&content);
+            match json.as_deref().map(serde_json::from_slice::<IndexFile>) {
+                Some(Ok(index)) => packs.extend(index.packs.into_iter().map(|pack| (*pack.id, pack))),
+                _ => self.fault(format!("index/{name} cannot be decrypted or is no index")),
+            }
+        }
+        for (id, pack) in packs {
+            let size = u64::from(pack.pack_size());
+            self.packs.push(Pack { name: hex(&id), size, blobs: pack.blobs });
+        }
+        self.arrange()
+    }
+
+    fn arrange(&mut self) -> Result<()> {
+        for (number, pack) in self.packs.iter().enumerate() {
+            for (at, blob) in pack.blobs.iter().enumerate() {
+                let place = (u32::try_from(number), u32::try_from(at));
+                let (Ok(number), Ok(at)) = place else {
+                    return Err(Failure::failed("the repository has more than four thousand million packs"));
+                };
+                self.blobs.push((blob.id, blob.tpe, number, at));
+            }
+        }
+        self.blobs.sort_unstable();
+        Ok(())
+    }
+
+    /// Packs that no index knows are left by a backup that was cut short: no fault.
+    fn sizes(&self) -> Result<()> {
+        let there: BTreeMap<String, u64> = self.store.list(FileKind::Pack)?.into_iter().collect();
+        for pack in &self.packs {
+            match there.get(&pack.name) {
+                None => self.fault(format!("pack {} is missing ({} bytes)", pack.name, pack.size)),
+                Some(size) if *size != pack.size => {
+                    self.fault(format!("pack {} has {size} bytes instead of {}", pack.name, pack.size))
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, id: BlobId, kind: BlobType) -> Option<(&Pack, &IndexBlob)> {
+        let at = self.blobs.partition_point(|blob| (blob.0, blob.1) < (id, kind));
+        let (found, found_kind, pack, blob) = self.blobs.get(at)?;
+        let pack = self.packs.get(*pack as usize)?;
+        (*found == id && *found_kind == kind).then_some((pack, pack.blobs.get(*blob as usize)?))
+    }
+
+    fn trees(&self, trees: &[(TreeId, String)]) -> Result<()> {
+        let mut seen = HashSet::new();
+        for (id, snapshot) in trees {
+            self.tree(*id, snapshot, Path::new(""), &mut seen)?;
+        }
+        Ok(())
+    }
+
+    fn tree(&self, id: TreeId, snapshot: &str, path: &Path, seen: &mut HashSet<TreeId>) -> Result<()> {
+        if !seen.insert(id) {
+            return Ok(());
+        }
+        let what = || format!("backup {snapshot}: the directory /{}", path.display());
+        match self.read_tree(id)? {
+            Err(reason) => self.fault(format!("{} cannot be read: {reason}", what())),
+            Ok(tree) => {
+                for node in &tree.nodes {
+                    self.node(node, snapshot, &path.join(node.name()), seen)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn node(&self, node: &Node, snapshot: &str, path: &Path, seen: &mut HashSet<TreeId>) -> Result<()> {
+        if let Some(tree) = node.subtree {
+            return self.tree(tree, snapshot, path, seen);
+        }
+        let parts = node.content.as_deref().unwrap_or_default();
+        let missing =
+            parts.iter().filter(|id| self.find(BlobId::from(***id), BlobType::Data).is_none()).count();
+        if missing > 0 {
+            let path = path.display();
+            self.fault(format!(
+                "backup {snapshot}: {missing} of the {} parts of /{path} are in no index",
+                parts.len()
+            ));
+        }
+        Ok(())
+    }
+
+    /// The inner result: why it cannot be read.
+    fn read_tree(&self, id: TreeId) -> Result<std::result::Result<Tree, String>> {
+        self.going_on()?;
+        let id = BlobId::from(*id);
+        let Some((pack, blob)) = self.find(id, BlobType::Tree) else {
+            return Ok(Err("it is in no index".to_owned()));
+        };
+        let (offset, length) = (blob.location.offset.into(), blob.location.length.into());
+        let sealed = match self.store.read_range(FileKind::Pack, &pack.name, offset, length) {
+            Ok(sealed) => sealed,
+            Err(error) => return Ok(Err(fault_of(error)?)),
+        };
+        let plain = self.blob(&sealed, blob);
+        Ok(plain.and_then(|json| serde_json::from_slice(&json).map_err(|error| error.to_string())))
+    }
+
+    /// Decrypts a blob and compares it with its id.
+    fn blob(&self, sealed: &[u8], blob: &IndexBlob) -> std::result::Result<Vec<u8>, String> {
+        let plain = self.cipher.decrypt(sealed).ok_or("it is damaged")?;
+        let plain = match blob.location.uncompressed_length {
+            None => plain,
+            Some(length) => zstd::bulk::decompress(&plain, length.get() as usize)
+                .map_err(|error| format!("it cannot be decompressed: {error}"))?,
+        };
+        if sha256_hex(&plain) == hex(&blob.id) { Ok(plain) } else { Err("its content is another".to_owned()) }
+    }
+
+    fn data(&self, share: f64) -> Result<()> {
+        let chosen = self.choose(share)?;
+        self.progress.done.store(0, Relaxed);
+        self.progress.total.store(chosen.iter().map(|pack| pack.size).sum(), Relaxed);
+        let next = AtomicUsize::new(0);
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(4);
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| self.packs(&chosen, &next))).collect();
+            let ended = workers
+                .into_iter()
+                .map(|worker| worker.join().unwrap_or_else(|_| Err(Failure::failed("checking broke off"))));
+            ended.collect()
+        })
+    }
+
+    /// Packs at random, until they have this share of the bytes.
+    fn choose(&self, share: f64) -> Result<Vec<&Pack>> {
+        let mut packs = Vec::with_capacity(self.packs.len());
+        for pack in &self.packs {
+            packs.push((getrandom::u64().context("the kernel gives no random bytes")?, pack));
+        }
+        packs.sort_unstable_by_key(|(random, _)| *random);
+        #[expect(clippy::cast_precision_loss, reason = "a share is no exact number")]
+        let wanted = packs.iter().map(|(_, pack)| pack.size as f64).sum::<f64>() * share;
+        let mut sum = 0.0;
+        let mut chosen = Vec::new();
+        for (_, pack) in packs {
+            if share < 1.0 && sum >= wanted {
+                break;
+            }
+            #[expect(clippy::cast_precision_loss, reason = "a share is no exact number")]
+            let size = pack.size as f64;
+            sum += size;
+            chosen.push(pack);
+        }
+        Ok(chosen)
+    }
+
+    fn packs(&self, packs: &[&Pack], next: &AtomicUsize) -> Result<()> {
+        while let Some(pack) = packs.get(next.fetch_add(1, Relaxed)) {
+            self.going_on()?;
+            self.pack(pack)?;
+            self.progress.done.fetch_add(pack.size, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// One fault a pack: its hash covers every byte, and what lies beneath follows from it.
+    fn pack(&self, pack: &Pack) -> Result<()> {
+        let content = match self.store.read(FileKind::Pack, &pack.name) {
+            Ok(content) => content,
+            // Told already: it is missing.
+            Err(error) if error.trouble == Trouble::Absent => return Ok(()),
+            Err(error) => {
+                self.fault(fault_of(error)?);
+                return Ok(());
+            }
+        };
+        if sha256_hex(&content) != pack.name {
+            self.fault(format!("pack {} is damaged: its content is not what its name says", pack.name));
+            return Ok(());
+        }
+        for blob in &pack.blobs {
+            let start = blob.location.offset as usize;
+            let sealed = content.get(start..start.saturating_add(blob.location.length as usize));
+            let found = sealed.ok_or_else(|| "it lies outside".to_owned());
+            if let Err(reason) = found.and_then(|sealed| self.blob(sealed, blob)) {
+                self.fault(format!("pack {}, part {}: {reason}", pack.name, hex(&blob.id)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn hex(id: &Id) -> String {
+    id.to_hex().as_str().to_owned()
+}

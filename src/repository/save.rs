@@ -1,0 +1,166 @@
+//! A backup from its source to its snapshot.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+use rustic_core::repofile::SnapshotFile;
+use rustic_core::{BackupOptions, IndexedTree, TreeId};
+
+use super::archive::{Adapter, Counts, Tally};
+use super::backend::Backend;
+use super::gate::{Bars, Gate};
+use super::locks::{self, Doing};
+use super::sizes::{Corrected, Sizes};
+use super::source::Source;
+use super::store::FileKind;
+use super::{Label, Progress, Repository, Saved, fault, on};
+use crate::digest::sha256_hex;
+use crate::failure::{Context, Failure, Result};
+
+/// What a snapshot says it holds. restic and rustic look for the previous one by it.
+const ROOT: &str = "/";
+
+pub(super) fn back_up(
+    repository: &Repository,
+    source: Arc<dyn Source>,
+    label: &Label,
+    progress: &Arc<Progress>,
+) -> Result<Saved> {
+    locks::respect(&*repository.store, &repository.cipher, Doing::BackingUp, Timestamp::now())?;
+    let gate = Gate::new(progress);
+    let (mut snapshot, counts) = archive(repository, source, label, progress, &gate)?;
+    if !counts.sizes.is_empty() {
+        snapshot.tree = correct(repository, &gate, snapshot.tree, &counts.sizes)?;
+    }
+    let id = save(repository, &gate, &snapshot)?;
+    let summary = snapshot.summary.unwrap_or_default();
+    Ok(Saved {
+        id,
+        files: summary.total_files_processed,
+        bytes: summary.total_bytes_processed,
+        added: summary.data_added_packed,
+    })
+}
+
+/// Lets rustic store everything but the snapshot, and makes sure that it was everything.
+fn archive(
+    repository: &Repository,
+    source: Arc<dyn Source>,
+    label: &Label,
+    progress: &Arc<Progress>,
+    gate: &Arc<Gate>,
+) -> Result<(SnapshotFile, Counts)> {
+    let options = options(repository, label)?;
+    let tally = Arc::new(Tally::default());
+    let adapter = Adapter { source, gate: Arc::clone(gate), tally: Arc::clone(&tally) };
+    let indexed = repository.indexed(gate, || Bars::bytes(progress), |session| session.to_indexed_ids())?;
+    let archived = indexed.archive(&options, &adapter, unsaved(label), &[PathBuf::from(ROOT)]);
+    // What shut the gate is the cause; what rustic tells, if anything, is an effect.
+    gate.passed()?;
+    let snapshot = archived.map_err(|error| fault::failure("cannot save the backup", &error))?;
+    let counts = tally.take();
+    whole(&counts, &snapshot)?;
+    Ok((snapshot, counts))
+}
+
+/// The newest backup of this site, whose unchanged files are not read again. rustic would look for it
+/// itself, but would do without where any snapshot cannot be read.
+fn options(repository: &Repository, label: &Label) -> Result<BackupOptions> {
+    let (files, _) = repository.snapshot_files(repository.cache.as_deref())?;
+    let parent = files.into_iter().rfind(|file| file.hostname == label.site);
+    let mut options = BackupOptions::default();
+    options.parent_opts.force = parent.is_none();
+    options.parent_opts.parents.extend(parent.map(|file| file.id.to_hex().as_str().to_owned()));
+    // rustic 0.13 has this the wrong way round (`Parent::is_parent`): set, inodes are compared.
+    options.parent_opts.ignore_inode = true;
+    Ok(options)
+}
+
+fn unsaved(label: &Label) -> SnapshotFile {
+    let mut snapshot = SnapshotFile {
+        // Days and weeks, by which backups are kept, are those of people here.
+        time: Zoned::new(label.time, TimeZone::system()),
+        hostname: label.site.clone(),
+        program_version: format!("autoodoo {}", env!("CARGO_PKG_VERSION")),
+        ..SnapshotFile::default()
+    };
+    for tag in &label.tags {
+        snapshot.tags.add(tag.clone());
+    }
+    snapshot
+}
+
+/// rustic only logs what it leaves out. Everything that was offered must have arrived.
+fn whole(counts: &Counts, snapshot: &SnapshotFile) -> Result<()> {
+    let arrived = snapshot.summary.as_ref().map_or(0, |summary| summary.total_files_processed);
+    if counts.complete && arrived == counts.files {
+        return Ok(());
+    }
+    let offered = counts.files;
+    Err(Failure::failed(format!(
+        "only {arrived} of {offered} files arrived in the repository; nothing was saved"
+    )))
+}
+
+/// The tree with the sizes that were read. Nearly always every tree on the way is new: looking at the
+/// index files of this run is enough, which are few where all of them may be many.
+fn correct(repository: &Repository, gate: &Arc<Gate>, root: TreeId, sizes: &Sizes) -> Result<TreeId> {
+    let mut corrected = Corrected::default();
+    let id = match corrected_in(&mut corrected, of_this_run(repository, gate)?, root, sizes) {
+        Ok(id) => id,
+        Err(_) => {
+            corrected = Corrected::default();
+            let quiet = Arc::default();
+            let indexed =
+                repository.indexed(gate, || Bars::bytes(&quiet), |session| session.to_indexed_ids())?;
+            corrected_in(&mut corrected, indexed, root, sizes)?
+        }
+    };
+    let packed = corrected.pack(&repository.cipher)?;
+    write(repository, gate, FileKind::Pack, &packed.name, packed.pack)?;
+    write(repository, gate, FileKind::Index, &sha256_hex(&packed.index), packed.index)?;
+    Ok(id)
+}
+
+fn of_this_run(
+    repository: &Repository,
+    gate: &Arc<Gate>,
+) -> Result<rustic_core::Repository<impl IndexedTree>> {
+    let backend = Backend::new(&repository.store, gate).of_this_run();
+    let quiet = Arc::default();
+    // Without the cache: it would take the index files that are not shown for removed.
+    let opened = on(backend, Bars::bytes(&quiet), None)
+        .and_then(|closed| closed.open(&rustic_core::Credentials::Masterkey(repository.master.clone())))
+        .and_then(rustic_core::Repository::to_indexed_ids);
+    opened.map_err(|error| fault::failure("cannot read back what was saved", &error))
+}
+
+fn corrected_in<S: IndexedTree>(
+    corrected: &mut Corrected,
+    indexed: rustic_core::Repository<S>,
+    root: TreeId,
+    sizes: &Sizes,
+) -> Result<TreeId> {
+    let get = |id: TreeId| {
+        let tree = indexed.get_tree(&id);
+        tree.map_err(|error| fault::failure("cannot read back a directory that was saved", &error))
+    };
+    corrected.tree(root, sizes, &get)
+}
+
+/// The last thing that is written: whatever happens before, there is no backup.
+fn save(repository: &Repository, gate: &Gate, snapshot: &SnapshotFile) -> Result<String> {
+    let json = serde_json::to_vec(snapshot).context("cannot write the snapshot as JSON")?;
+    let sealed = repository.cipher.encrypt(&json)?;
+    let id = sha256_hex(&sealed);
+    write(repository, gate, FileKind::Snapshot, &id, sealed.into())?;
+    Ok(id)
+}
+
+fn write(repository: &Repository, gate: &Gate, kind: FileKind, name: &str, content: Bytes) -> Result<()> {
+    gate.passed()?;
+    Ok(repository.store.write(kind, name, &[content])?)
+}
