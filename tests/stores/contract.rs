@@ -22,6 +22,16 @@ pub fn trouble<T: std::fmt::Debug>(result: Result<T, StoreError>) -> Trouble {
     result.unwrap_err().trouble
 }
 
+/// All of it, on a place where nothing is and everything may be done.
+pub fn holds(store: &dyn Store) {
+    store.create().unwrap();
+    files_are_added_and_read(store);
+    ranges_are_exact(store);
+    large_files_come_back_as_they_were(store);
+    threads_share_it(store);
+    files_are_removed(store);
+}
+
 /// A place that was made by `create`. Leaves files of every kind.
 pub fn files_are_added_and_read(store: &dyn Store) {
     for kind in FileKind::ALL {
@@ -41,6 +51,20 @@ pub fn files_are_added_and_read(store: &dyn Store) {
         assert!(store.read_range(kind, &name, 3, 100).is_err(), "bytes that are not there");
     }
     assert!(store.free().unwrap().is_none_or(|free| free > 0));
+}
+
+pub fn ranges_are_exact(store: &dyn Store) {
+    let (kind, name, whole) = (FileKind::Index, name(2), content(100_000));
+    store.write(kind, &name, std::slice::from_ref(&whole)).unwrap();
+    for (offset, length) in [(0, 1), (70_000, 20_000), (99_999, 1), (0, 100_000), (5, 0)] {
+        let range = store.read_range(kind, &name, offset, length).unwrap();
+        let (start, end) = (usize::try_from(offset).unwrap(), usize::try_from(offset + length).unwrap());
+        assert!(range == whole[start..end], "{length} bytes from {offset}");
+    }
+    for (offset, length) in [(99_999, 2), (200_000, 1)] {
+        assert!(store.read_range(kind, &name, offset, length).is_err(), "{length} bytes from {offset}");
+    }
+    assert_eq!(trouble(store.read_range(kind, &self::name(3), 0, 1)), Trouble::Absent);
 }
 
 pub fn large_files_come_back_as_they_were(store: &dyn Store) {

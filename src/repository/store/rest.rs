@@ -9,8 +9,8 @@ use object_store::PutPayload;
 use object_store::client::HttpRequestBody;
 use serde::Deserialize;
 
-use super::http::{Http, Limits, is_name, is_unreserved, percent_encoded};
-use super::{Access, FileKind, Store, StoreError, StoreResult, Trouble};
+use super::http::{Http, Limits, is_unreserved, percent_encoded};
+use super::{Access, FileKind, Store, StoreError, StoreResult, Trouble, is_name};
 use crate::failure::{Failure, Result};
 use crate::secret::Secret;
 
@@ -36,7 +36,7 @@ impl Rest {
         // What is encoded already stays so.
         let url = percent_encoded(url, |byte| is_unreserved(byte) || b"%:/?#[]@!$&'()*+,;=".contains(&byte));
         let url = format!("{}/", url.trim_end_matches('/'));
-        if url.parse::<Uri>().is_err() {
+        if !url.parse::<Uri>().is_ok_and(|url| url.scheme().is_some()) {
             return Err(Failure::usage(format!("`{url}` is no URL of a REST server")));
         }
         let authorization = access.credentials.as_ref().map(basic).transpose()?;
@@ -95,6 +95,9 @@ impl Rest {
             }
             (StatusCode::PAYLOAD_TOO_LARGE | StatusCode::INSUFFICIENT_STORAGE, _) => {
                 format!("{place} has no space left to {action}")
+            }
+            _ if trouble(status) == Trouble::Connection => {
+                format!("{place} cannot {action} now: {}", reason(answer))
             }
             _ => format!("{place} refuses to {action}: {}", reason(answer)),
         };

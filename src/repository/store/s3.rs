@@ -1,7 +1,8 @@
 //! Places that speak S3: Amazon's own and every other that is like it.
 //!
-//! Buckets are named in the path, which every server knows. Each upload has a SHA-256 checksum, as
-//! buckets with Object Lock want (Amazon S3 User Guide, "Object Lock considerations").
+//! Buckets are named in the path, which every server knows. Each upload has an MD5 and a SHA-256
+//! checksum: buckets with Object Lock want one (Amazon S3 User Guide, "Object Lock considerations"),
+//! and some servers know only the older.
 
 mod refusal;
 
@@ -10,9 +11,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use hyper::{Request, Response};
+use hyper::http::HeaderValue;
+use hyper::{Request, Response, Uri};
 use jiff::Timestamp;
+use md5::{Digest, Md5};
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, AwsCredential, Checksum};
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
@@ -21,11 +26,11 @@ use object_store::client::{
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{
-    ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig,
+    ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig,
 };
 
-use super::http::{Http, Limits, is_name, is_unreserved, percent_encoded};
-use super::{Access, FileKind, Store, StoreError, StoreResult, Trouble};
+use super::http::{Http, Limits, is_unreserved, percent_encoded};
+use super::{Access, FileKind, Store, StoreError, StoreResult, Trouble, is_name};
 use crate::failure::{Context, Failure, Result};
 use refusal::Refusal;
 
@@ -74,7 +79,7 @@ impl S3 {
     }
 
     fn path(&self, kind: FileKind, name: &str) -> Path {
-        kind.path(name).split('/').fold(self.prefix.clone(), |path, part| path.join(part))
+        kind.path(name).split('/').fold(self.prefix.clone(), Path::join)
     }
 
     /// The objects whose keys begin so. Unlike HEAD, listing says why it is refused.
@@ -103,15 +108,18 @@ impl S3 {
 
     async fn put(&self, path: &Path, parts: &[Bytes]) -> Result<(), object_store::Error> {
         let payload: PutPayload = parts.iter().cloned().collect();
+        let mut options = PutOptions::default();
+        options.extensions.insert(ContentMd5::of(parts));
         if !self.unconditional.load(Ordering::Relaxed) {
-            match self.objects.put_opts(path, payload.clone(), PutMode::Create.into()).await {
+            let create = PutOptions { mode: PutMode::Create, ..options.clone() };
+            match self.objects.put_opts(path, payload.clone(), create).await {
                 Err(error) if beneath(&error).is_some_and(Refusal::is_not_implemented) => {
                     self.unconditional.store(true, Ordering::Relaxed);
                 }
                 answer => return answer.map(drop),
             }
         }
-        self.objects.put(path, payload).await.map(drop)
+        self.objects.put_opts(path, payload, options).await.map(drop)
     }
 
     /// In a bucket that keeps versions, a plain DELETE only hides the object, locked or not, and
@@ -270,12 +278,29 @@ fn objects(bucket: Bucket<'_>, key: (&str, &str), http: &Arc<Http>) -> Result<Am
         .context(format!("the bucket `{}` at `{}` cannot be used", bucket.name, bucket.endpoint))
 }
 
+/// Goes along with an upload, to become its header (RFC 1864).
+#[derive(Debug, Clone)]
+struct ContentMd5(String);
+
+impl ContentMd5 {
+    fn of(parts: &[Bytes]) -> ContentMd5 {
+        let digest = parts.iter().fold(Md5::new(), Md5::chain_update).finalize();
+        ContentMd5(BASE64_STANDARD.encode(digest))
+    }
+}
+
 /// What the library makes its requests with. It is kept from refusals: it would forget their headers.
 #[derive(Debug, Clone)]
 struct Service(Arc<Http>);
 
 impl Service {
-    async fn answer(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    async fn answer(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        if let Some(ContentMd5(sum)) = request.extensions().get().cloned() {
+            let sum =
+                HeaderValue::try_from(sum).map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+            request.headers_mut().insert("content-md5", sum);
+        }
+        *request.uri_mut() = with_encoded_spaces(request.uri());
         let answer = self.0.exchange(request).await;
         let answer = answer.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
         let (parts, body) = answer.into_parts();
@@ -285,6 +310,18 @@ impl Service {
         let refusal = Refusal::read(&parts, &body, Timestamp::now());
         Err(HttpError::new(HttpErrorKind::Unknown, refusal))
     }
+}
+
+/// The library writes spaces of a query as forms do (`+`), but signs `%20`, and some servers compare
+/// literally.
+fn with_encoded_spaces(uri: &Uri) -> Uri {
+    let encoded = uri.query().filter(|query| query.contains('+')).map(|query| query.replace('+', "%20"));
+    let encoded = encoded.and_then(|query| {
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = Some(format!("{}?{query}", uri.path()).parse().ok()?);
+        Uri::from_parts(parts).ok()
+    });
+    encoded.unwrap_or_else(|| uri.clone())
 }
 
 impl HttpConnector for Service {

@@ -38,15 +38,10 @@ impl Refusal {
         match (self.code.as_str(), self.status) {
             ("NoSuchBucket" | "RequestTimeTooSkewed", _) => Trouble::Other,
             (code, status) if is_full(code, status) => Trouble::Full,
-            // Their status is 400, but they tell of bytes that were lost or altered on the way.
-            ("RequestTimeout" | "IncompleteBody" | "BadDigest" | "XAmzContentSHA256Mismatch", _) => {
-                Trouble::Connection
-            }
-            ("ConditionalRequestConflict" | "OperationAborted", _) => Trouble::Connection,
+            (code, status) if is_transient(code, status) => Trouble::Connection,
             (_, 401 | 403) => Trouble::Denied,
             (_, 404) => Trouble::Absent,
             (_, 412) => Trouble::Exists,
-            (_, 408 | 429 | 500 | 502..=599) => Trouble::Connection,
             _ => Trouble::Other,
         }
     }
@@ -76,6 +71,9 @@ impl Refusal {
                     format!(
                         "the bucket of {place} lies in region `{region}`: add `?region={region}` to the target's URL"
                     )
+                }
+                _ if self.trouble() == Trouble::Connection => {
+                    format!("{place} cannot {action} now: {}", self.reason())
                 }
                 _ => format!("{place} refuses to {action}: {}", self.reason()),
             },
@@ -107,6 +105,20 @@ impl Refusal {
 /// HTTP status 507 are other makers' words.
 fn is_full(code: &str, status: u16) -> bool {
     status == 507 || code.ends_with("StorageFull") || code.ends_with("QuotaExceeded")
+}
+
+/// The server is busy, two requests met, or bytes were lost or altered on the way: that is what the
+/// last four of these codes, whose status is 400, tell of.
+fn is_transient(code: &str, status: u16) -> bool {
+    const CODES: [&str; 6] = [
+        "ConditionalRequestConflict",
+        "OperationAborted",
+        "RequestTimeout",
+        "IncompleteBody",
+        "BadDigest",
+        "XAmzContentSHA256Mismatch",
+    ];
+    CODES.contains(&code) || matches!(status, 408 | 429 | 500 | 502..=599)
 }
 
 /// To minutes; below two of them, to seconds.
@@ -189,7 +201,17 @@ mod tests {
                 said(refusal(502, "<html>Bad gateway</html>")),
             ]
             .join("\n"),
-            @""
+            @r"
+        s3://s3.example/b does not know the access key in the target's credentials
+        s3://s3.example/b refuses the secret key in the target's credentials: it is not the access key's
+        the bucket of s3://s3.example/b does not exist: make it, or mend the target's URL
+        s3://s3.example/b refuses requests because this host's clock is 2 h 30 min behind the server's: set it
+        s3://s3.example/b refuses to write `config`: Access Denied (AccessDenied)
+        s3://s3.example/b cannot write `config` now: SlowDown
+        s3://s3.example/b refuses to write `config`: HTTP status 403
+        the bucket of s3://s3.example/b lies in region `eu-central-1`: add `?region=eu-central-1` to the target's URL
+        s3://s3.example/b cannot write `config` now: HTTP status 502
+        "
         );
     }
 
@@ -199,7 +221,7 @@ mod tests {
             |seconds: i64| Refusal { ahead: Some(SignedDuration::from_secs(seconds)), ..error(403, "", "") };
         assert_eq!(ahead(-1_000).clock(), "this host's clock is 17 min ahead of the server's: set it");
         assert_eq!(ahead(7_260).clock(), "this host's clock is 2 h 1 min behind the server's: set it");
-        assert_eq!(ahead(100).clock(), "this host's clock is 100 s behind the server's: set it");
+        assert_eq!(ahead(80).clock(), "this host's clock is 80 s behind the server's: set it");
         assert_eq!(ahead(0).clock(), "this host's clock is wrong: set it");
     }
 }

@@ -200,7 +200,7 @@ mod tests {
         Account {
             user: "acme".parse().unwrap(),
             host: "backup.example.com".parse().unwrap(),
-            port: Port::new(2222).unwrap(),
+            port: "2222".parse().unwrap(),
             key: PathBuf::from("/site/secrets/backup/ssh/offsite"),
             known_hosts: PathBuf::from("/site/my secrets/known_hosts"),
         }
