@@ -2,6 +2,8 @@
 
 pub mod http;
 pub mod local;
+#[cfg(test)]
+pub mod memory;
 pub mod patience;
 pub mod rest;
 pub mod s3;
