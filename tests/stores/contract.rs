@@ -28,7 +28,9 @@ pub fn files_are_added_and_read(store: &dyn Store) {
         assert_eq!(store.list(kind).unwrap(), [], "{kind:?}");
         let name = if kind == FileKind::Config { "config".to_owned() } else { name(7) };
         assert_eq!(trouble(store.read(kind, &name)), Trouble::Absent, "{kind:?}");
-        store.write(kind, &name, &[Bytes::from_static(b"con"), Bytes::new(), Bytes::from_static(b"tent")]).unwrap();
+        store
+            .write(kind, &name, &[Bytes::from_static(b"con"), Bytes::new(), Bytes::from_static(b"tent")])
+            .unwrap();
         assert_eq!(store.read(kind, &name).unwrap(), "content");
         assert_eq!(store.read_range(kind, &name, 3, 2).unwrap(), "te");
         assert_eq!(store.list(kind).unwrap(), [(name.clone(), 7)]);

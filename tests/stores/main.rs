@@ -1,5 +1,6 @@
 //! Places for repositories against real servers, which a test starts for itself.
 
+mod backup_server;
 mod contract;
 #[path = "../support/daemon.rs"]
 mod daemon;

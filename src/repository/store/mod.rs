@@ -13,7 +13,7 @@ use crate::failure::Result;
 use crate::secret::Secret;
 use crate::site::backup::Place;
 use patience::Patient;
-use sftp::{Account, SftpStore};
+use sftp::SftpStore;
 
 /// What it takes to be let in.
 #[derive(Debug, Clone, Default)]
@@ -29,19 +29,10 @@ pub struct Access {
 
 /// The place that the site file names. Nothing is connected before the first call.
 pub fn open(place: &Place, access: &Access) -> Result<Arc<dyn Store>> {
-    match place {
-        Place::Sftp { user, host, port, path } | Place::Drop { user, host, port, path } => {
-            let account = Account {
-                user: user.clone(),
-                host: host.clone(),
-                port: *port,
-                key: access.ssh_key.clone(),
-                known_hosts: access.known_hosts.clone(),
-            };
-            Ok(Arc::new(Patient::new(SftpStore::new(account, path))))
-        }
-        Place::Local { .. } | Place::S3 { .. } | Place::Rest { .. } => todo!(),
+    if let Some(store) = SftpStore::at(place, access) {
+        return Ok(Arc::new(Patient::new(store)));
     }
+    todo!()
 }
 
 /// The kinds of file of restic's repository format (its design document, "Repository Layout").

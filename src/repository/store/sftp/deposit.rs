@@ -9,7 +9,6 @@ use super::super::{StoreError, StoreResult, Trouble};
 use super::SftpStore;
 use super::session::fault;
 
-
 /// Bytes that are read before they are sent.
 const BLOCK: u64 = 4 * 1024 * 1024;
 /// What a whole file's companion is called after it. It holds one line as `sha256sum` writes it, by

@@ -10,12 +10,12 @@ use openssh_sftp_client::error::SftpErrorKind;
 use openssh_sftp_client::metadata::{MetaDataBuilder, Permissions};
 
 use super::super::{StoreError, StoreResult, Trouble};
+use super::SftpStore;
 use super::session::{Session, UNDER_WAY, fault, patient};
 use super::ssh::Account;
-use super::SftpStore;
 
 /// What a client that is refused takes at most to say so.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const CONTENT: &[u8] = b"This file proves that nothing but adding is allowed here.\n";
 const WORD: &str = "autoodoo-got-a-shell";
 
@@ -54,15 +54,15 @@ async fn try_files(session: Arc<Session>) -> StoreResult<Vec<Finding>> {
         (further("renamed"), further("linked"), further("pointed"), further("made"));
     let mut files = session.files();
     let mut open = session.sftp().options();
-    let mut mode = Permissions::new();
-    mode.set_read_by_owner(true).set_write_by_owner(true);
+    let mut writable = Permissions::new();
+    writable.set_read_by_owner(true).set_write_by_owner(true);
     let empty = MetaDataBuilder::new().len(0).create();
     let path = session.path(&probe);
     let mut findings = vec![
         grave("overwrite a file", is_refused(open.write(true).open(&path).await.map(drop))?),
         grave("empty a file", is_refused(open.create(true).truncate(true).open(&path).await.map(drop))?),
         grave("shorten a file", is_refused(files.set_metadata(&probe, empty).await)?),
-        grave("change the mode of a file", is_refused(files.set_permissions(&probe, mode).await)?),
+        grave("change the mode of a file", is_refused(files.set_permissions(&probe, writable).await)?),
         harmless("give a file a further name", is_refused(files.hard_link(&probe, &linked).await)?),
         grave("make a symbolic link", is_refused(files.symlink(&probe, &pointed).await)?),
         harmless("make a directory", is_refused(files.create_dir(&made).await)?),
@@ -121,9 +121,8 @@ fn try_forwarding(account: &Account) -> StoreResult<bool> {
 
 /// What a client printed that came as far as the account.
 fn outcome(account: &Account, command: &mut Command) -> StoreResult<Output> {
-    let output = limited(command).map_err(|error| {
-        StoreError::new(Trouble::Other, format!("cannot run `ssh`: {error}"))
-    })?;
+    let output = limited(command)
+        .map_err(|error| StoreError::new(Trouble::Other, format!("cannot run `ssh`: {error}")))?;
     let said = String::from_utf8_lossy(&output.stderr);
     let came = output.status.code() != Some(255)
         || ["prohibited", "request failed", "open failed"].iter().any(|words| said.contains(words));
@@ -132,8 +131,7 @@ fn outcome(account: &Account, command: &mut Command) -> StoreResult<Output> {
 
 /// The little that is printed fits into the pipes.
 fn limited(command: &mut Command) -> std::io::Result<Output> {
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let deadline = Instant::now() + PATIENCE;
     while child.try_wait()?.is_none() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(20));

@@ -31,7 +31,7 @@ pub struct Account {
 impl Account {
     /// ssh(1) without a command. It asks nothing, forwards nothing and is no master: it ends with its
     /// standard input. What `ssh_config` says beyond that (ssh_config(5)) holds.
-    pub fn ssh(&self) -> Command {
+    pub(super) fn ssh(&self) -> Command {
         let mut command = Command::new("ssh");
         command.args(["-T", "-a", "-x", "-p", &self.port.to_string(), "-l", self.user.as_str()]);
         if !self.key.as_os_str().is_empty() {
@@ -59,7 +59,7 @@ impl Account {
     }
 
     /// The client with the server's sftp at its other end (RFC 4254, section 6.5).
-    pub fn sftp(&self) -> Command {
+    pub(super) fn sftp(&self) -> Command {
         let mut command = self.ssh();
         command.args(["-s", "--", self.host.as_str(), "sftp"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -67,7 +67,7 @@ impl Account {
     }
 
     /// What an ssh client that ended says about why.
-    pub fn explain(&self, said: &str) -> StoreError {
+    pub(super) fn explain(&self, said: &str) -> StoreError {
         let (host, port, user) = (&self.host, self.port, &self.user);
         let has = |words: &str| said.contains(words);
         if has("REMOTE HOST IDENTIFICATION HAS CHANGED") {
@@ -210,11 +210,23 @@ mod tests {
     #[test]
     fn complaints_are_understood() {
         let table = [
-            ("@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.", Trouble::Denied, "another host key"),
-            ("No ED25519 host key is known for x and you have requested strict checking.\nHost key verification failed.", Trouble::Denied, "not been confirmed"),
+            (
+                "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.",
+                Trouble::Denied,
+                "another host key",
+            ),
+            (
+                "No ED25519 host key is known for x and you have requested strict checking.\nHost key verification failed.",
+                Trouble::Denied,
+                "not been confirmed",
+            ),
             ("acme@backup.example.com: Permission denied (publickey).", Trouble::Denied, "refuses the keys"),
             ("subsystem request failed on channel 0", Trouble::Other, "offers no sftp"),
-            ("ssh: connect to host backup.example.com port 2222: Connection refused\n", Trouble::Connection, "Connection refused"),
+            (
+                "ssh: connect to host backup.example.com port 2222: Connection refused\n",
+                Trouble::Connection,
+                "Connection refused",
+            ),
             ("Timeout, server backup.example.com not responding.", Trouble::Connection, "not responding"),
             ("", Trouble::Connection, "no connection to backup.example.com:2222"),
         ];
