@@ -1,6 +1,11 @@
 //! What a backup is: where its parts lie in it, and what its manifest says. Values only.
 
 pub mod manifest;
+pub mod memory;
+pub mod plan;
+pub mod shrink;
+pub mod source;
+pub mod words;
 
 /// In a repository and in an export alike. The manifest comes last: it says how whole the rest is.
 pub mod layout {

@@ -79,6 +79,9 @@ pub struct PruneArgs {
     /// Show what would be forgotten and why, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Go on although the newest backup holds far less than those about to go, or lacks attachments that they have
+    #[arg(long)]
+    pub accept_loss: bool,
 }
 
 #[derive(Debug, Args)]

@@ -16,7 +16,6 @@ mod locks;
 mod prune;
 mod save;
 mod sizes;
-pub mod source;
 pub mod store;
 
 use std::io::Write;
@@ -32,6 +31,7 @@ use rustic_core::{
     RusticResult,
 };
 
+pub use crate::backup::source;
 use crate::failure::{Failure, Result};
 use crate::secret::Secret;
 use crate::site::backup::Keep;

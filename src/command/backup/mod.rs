@@ -1,13 +1,33 @@
 //! `backup`: create, list, verify, prune, read, set up, export.
 
+mod access;
+mod cold;
+mod copy;
+mod create;
+pub(super) mod desk;
+mod line;
+mod list;
+mod manifests;
+pub(super) mod opened;
+mod prune;
+mod read;
+mod summary;
+mod verify;
+mod whole;
+
 use super::{Adapters, Context};
 use crate::cli::{BackupArgs, BackupCommand};
 use crate::failure::Result;
 
-pub async fn cmd_backup<A: Adapters>(_context: &Context<'_, A>, args: &BackupArgs) -> Result<()> {
+pub async fn cmd_backup<A: Adapters>(context: &Context<'_, A>, args: &BackupArgs) -> Result<()> {
     match &args.command {
-        None => todo!(),
-        Some(BackupCommand::Create(_)) => todo!(),
+        None => create::cmd_create(context, &args.create).await,
+        Some(BackupCommand::Create(args)) => create::cmd_create(context, args).await,
+        Some(BackupCommand::List(args)) => list::cmd_list(context, args).await,
+        Some(BackupCommand::Verify(args)) => verify::cmd_verify(context, args).await,
+        Some(BackupCommand::Prune(args)) => prune::cmd_prune(context, args).await,
+        Some(BackupCommand::Ls(args)) => read::cmd_ls(context, args).await,
+        Some(BackupCommand::Cat(args)) => read::cmd_cat(context, args).await,
         Some(_) => todo!(),
     }
 }

@@ -16,7 +16,11 @@ use bytes::Bytes;
 use crate::failure::{Failure, Result};
 use crate::secret::Secret;
 use crate::site::backup::Place;
+use http::Limits;
+use local::Local;
 use patience::Patient;
+use rest::Rest;
+use s3::{Bucket, S3};
 use sftp::{Account, SftpStore};
 
 /// What it takes to be let in.
@@ -33,9 +37,8 @@ pub struct Access {
 
 /// The place that the site file names. Nothing is connected before the first call.
 pub fn open(place: &Place, access: &Access) -> Result<Arc<dyn Store>> {
-    let limits = http::Limits::default();
     match place {
-        Place::Local { path } => Ok(Arc::new(local::Local::new(path))),
+        Place::Local { path } => Ok(Arc::new(Local::new(path))),
         Place::Sftp { user, host, port, path } => {
             let account = Account {
                 user: user.clone(),
@@ -47,10 +50,10 @@ pub fn open(place: &Place, access: &Access) -> Result<Arc<dyn Store>> {
             Ok(Arc::new(Patient::new(SftpStore::new(account, path))))
         }
         Place::S3 { endpoint, bucket, prefix, region } => {
-            let bucket = s3::Bucket { endpoint, name: bucket, prefix, region };
-            Ok(Arc::new(Patient::new(s3::S3::new(bucket, access, limits)?)))
+            let bucket = Bucket { endpoint, name: bucket, prefix, region };
+            Ok(Arc::new(Patient::new(S3::new(bucket, access, Limits::default())?)))
         }
-        Place::Rest { url } => Ok(Arc::new(Patient::new(rest::Rest::new(url, access, limits)?))),
+        Place::Rest { url } => Ok(Arc::new(Patient::new(Rest::new(url, access, Limits::default())?))),
         Place::Drop { .. } => Err(Failure::usage("a drop+sftp:// place takes sealed exports: no repository")),
     }
 }
