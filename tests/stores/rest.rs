@@ -1,5 +1,6 @@
 //! Repositories behind a real REST server: rclone's.
 
+use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
@@ -65,10 +66,10 @@ fn directories_hold_repositories() {
     contract::holds(&server.store("p/"));
     let store = server.store("Kunden & Läden/a b");
     contract::holds(&store);
-    store.write(FileKind::Pack, &name(1), &[content(5)]).unwrap();
+    assert_eq!(store.location(), format!("rest:http://{}/Kunden & Läden/a b/", server.address));
     assert!(server.file("Kunden & Läden/a b/data/00").join(name(1)).is_file());
-    std::fs::write(server.file("Kunden & Läden/a b/data/00/notes.txt"), "not ours").unwrap();
-    assert_eq!(store.list(FileKind::Pack).unwrap(), [(name(1), 5)]);
+    fs::write(server.file("Kunden & Läden/a b/keys/notes.txt"), "not ours").unwrap();
+    assert_eq!(store.list(FileKind::Key).unwrap(), [(name(7), 7)]);
 }
 
 #[test]
@@ -143,6 +144,19 @@ fn servers_are_slow_or_busy_or_full() {
     }
     write().unwrap();
     assert_eq!(store.read(FileKind::Pack, &name(1)).unwrap(), content(3_000_000));
+}
+
+#[test]
+fn connections_are_kept() {
+    let server = Server::start(&[]);
+    let proxy = Proxy::start(server.address);
+    let store = store(&format!("http://{}/p/", proxy.address), Limits::default());
+    store.create().unwrap();
+    for number in 1..10 {
+        store.write(FileKind::Pack, &name(number), &[content(100_000)]).unwrap();
+        store.read(FileKind::Pack, &name(number)).unwrap();
+    }
+    assert_eq!(proxy.connections(), 1);
 }
 
 /// A quota is refused at the head of an upload, whose rest is not read.

@@ -16,7 +16,7 @@ use autoodoo::secret::Secret;
 use tempfile::TempDir;
 
 use crate::certificate::server_pair;
-use crate::contract::{self, content, name, trouble};
+use crate::contract::{self, content, name};
 use crate::daemon::{Daemon, free_address};
 use crate::fault::{Fault, Proxy, cuts_are_survived};
 use crate::repository::{self, Restic};

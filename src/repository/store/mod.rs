@@ -170,3 +170,14 @@ pub trait Store: Send + Sync + 'static {
     /// Bytes that may still be written; `None` where nobody can tell.
     fn free(&self) -> StoreResult<Option<u64>>;
 }
+
+/// What a write that found a file of `size` bytes makes of it: one of its own length was left by an
+/// attempt before.
+fn left_before(store: &dyn Store, kind: FileKind, name: &str, size: u64, length: u64) -> StoreResult<()> {
+    if size == length {
+        return Ok(());
+    }
+    let (place, path) = (store.location(), kind.path(name));
+    let message = format!("{place} has another `{path}` already, of {size} bytes instead of {length}");
+    Err(StoreError::new(Trouble::Exists, message))
+}
