@@ -35,7 +35,8 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
 
     /// The line of known_hosts for the pinned key. Nothing is trusted at first sight.
     fn known_host(&self, ssh: &Ssh) -> Result<String> {
-        let shown = self.ssh.host_keys(&ssh.host, ssh.port)?;
+        let shown = self.ssh.host_keys(&ssh.host, ssh.port);
+        let shown = shown.map_err(|failure| failure.hint("put `postgres.ssh` right in autoodoo.yaml"))?;
         let found = fingerprints(&shown);
         let list = || found.iter().map(|(kind, print)| format!("{kind} {print}")).collect::<Vec<_>>();
         let (host, port) = (&ssh.host, ssh.port);

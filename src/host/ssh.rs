@@ -75,8 +75,7 @@ impl Ssh for OpenSsh {
         command.args(["-T", "10", "-p", &port.to_string(), host.as_str()]);
         let lines = run(&mut command).unwrap_or_default();
         if fingerprints(&lines).is_empty() {
-            return Err(Failure::failed(format!("no ssh server answers at {host}:{port}"))
-                .hint("put `postgres.ssh` right in autoodoo.yaml"));
+            return Err(Failure::failed(format!("no ssh server answers at {host}:{port}")));
         }
         Ok(lines)
     }

@@ -1,6 +1,11 @@
 //! Where the files of a repository lie.
 
+pub mod http;
 pub mod local;
+pub mod patience;
+pub mod rest;
+pub mod s3;
+pub mod sftp;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,9 +13,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::secret::Secret;
 use crate::site::backup::Place;
+use patience::Patient;
+use sftp::{Account, SftpStore};
 
 /// What it takes to be let in.
 #[derive(Debug, Clone, Default)]
@@ -25,13 +32,20 @@ pub struct Access {
 }
 
 /// The place that the site file names. Nothing is connected before the first call.
-pub fn open(place: &Place, _access: &Access) -> Result<Arc<dyn Store>> {
+pub fn open(place: &Place, access: &Access) -> Result<Arc<dyn Store>> {
     match place {
-        Place::Local { path } => Ok(Arc::new(local::Local::new(path))),
-        Place::Sftp { .. } | Place::S3 { .. } | Place::Rest { .. } => {
-            Err(Failure::usage("this kind of place is not supported yet"))
+        Place::Sftp { user, host, port, path } | Place::Drop { user, host, port, path } => {
+            let account = Account {
+                user: user.clone(),
+                host: host.clone(),
+                port: *port,
+                key: access.ssh_key.clone(),
+                known_hosts: access.known_hosts.clone(),
+            };
+            Ok(Arc::new(Patient::new(SftpStore::new(account, path))))
         }
-        Place::Drop { .. } => Err(Failure::usage("a drop+sftp:// place takes sealed exports: no repository"))
+        Place::Local { path } => Ok(Arc::new(local::Local::new(path))),
+        Place::S3 { .. } | Place::Rest { .. } => todo!(),
     }
 }
 

@@ -1,0 +1,12 @@
+//! Places for repositories against real servers, which a test starts for itself.
+
+#[path = "../support/certificate.rs"]
+mod certificate;
+mod contract;
+#[path = "../support/daemon.rs"]
+mod daemon;
+mod fault;
+mod rest;
+mod s3;
+mod sftp;
+mod sshd;
