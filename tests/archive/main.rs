@@ -57,7 +57,8 @@ impl Exported {
         let files = self.run("find export -type f | grep -v SHA256SUMS | wc -l").unwrap();
         assert_eq!(listed, files.trim().parse::<usize>().unwrap());
         for (path, content) in self.source.contents() {
-            let joined = self.run(&format!("cat 'export/{}'* | sha256sum", path.replace('\'', r"'\''"))).unwrap();
+            let joined =
+                self.run(&format!("cat 'export/{}'* | sha256sum", path.replace('\'', r"'\''"))).unwrap();
             let bytes = content.sha256();
             assert!(joined.starts_with(&bytes), "{path}: {joined} is not {bytes}");
         }

@@ -3,6 +3,7 @@
 mod ca;
 mod certificates;
 mod elsewhere;
+mod exports;
 mod world;
 
 use std::os::unix::fs::PermissionsExt;

@@ -5,12 +5,14 @@ mod cold;
 mod copy;
 mod create;
 pub(super) mod desk;
+mod export;
 mod line;
 mod list;
 mod manifests;
 pub(super) mod opened;
 mod prune;
 mod read;
+mod sealing;
 mod summary;
 mod verify;
 mod whole;
@@ -28,6 +30,7 @@ pub async fn cmd_backup<A: Adapters>(context: &Context<'_, A>, args: &BackupArgs
         Some(BackupCommand::Prune(args)) => prune::cmd_prune(context, args).await,
         Some(BackupCommand::Ls(args)) => read::cmd_ls(context, args).await,
         Some(BackupCommand::Cat(args)) => read::cmd_cat(context, args).await,
+        Some(BackupCommand::Export(args)) => export::cmd_export(context, args).await,
         Some(_) => todo!(),
     }
 }
