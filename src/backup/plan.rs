@@ -29,8 +29,8 @@ pub enum Action {
         place: String,
         /// A first backup makes the repository, where the place is empty.
         first: bool,
-        /// Bytes that may have to be written, at most.
-        estimated_bytes: u64,
+        /// Bytes that may have to be written; `None` where the databases could not be asked.
+        estimated_bytes: Option<u64>,
     },
 }
 
@@ -53,15 +53,23 @@ pub struct BackupPlan {
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     pub databases: Vec<String>,
-    /// Bytes of all databases (`pg_database_size`).
-    pub database_bytes: u64,
-    /// Bytes of all attachments.
-    pub filestore_bytes: u64,
+    /// `None` where the databases could not be asked.
+    pub weight: Option<Weight>,
     pub targets: Vec<TargetFacts>,
+    /// The site file names no further target.
+    pub only: bool,
     /// Containers with Odoo in them that a cold run stops; empty for a hot one.
     pub stopped_for_cold: Vec<String>,
     /// Containers that a killed cold run has left stopped.
     pub left_stopped: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// All databases (`pg_database_size`).
+    pub database_bytes: u64,
+    /// All attachments; needed for a target that has none of them.
+    pub filestore_bytes: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -95,7 +103,7 @@ impl BackupPlan {
         for target in &facts.targets {
             plan.back_up(facts, target);
         }
-        if facts.targets.len() < 2 {
+        if facts.only {
             plan.remarks
                 .push("there is one target only: a fire takes it together with the server".to_owned());
         }
@@ -103,7 +111,7 @@ impl BackupPlan {
     }
 
     fn back_up(&mut self, facts: &Facts, target: &TargetFacts) {
-        let estimated_bytes = estimate(target.last_added, facts.database_bytes, facts.filestore_bytes);
+        let estimated_bytes = facts.weight.map(|weight| estimate(target.last_added, weight));
         let cause = match (target.required, target.last_added) {
             (_, None) => "its first backup",
             (true, _) => "it is required",
@@ -122,8 +130,8 @@ impl BackupPlan {
 /// Bytes that a run may have to write to a target. The repository knows most of the attachments; of
 /// a database's dump it may know nothing, after an upgrade or a `VACUUM FULL`.
 #[must_use]
-pub fn estimate(last_added: Option<u64>, database_bytes: u64, filestore_bytes: u64) -> u64 {
-    last_added.unwrap_or(filestore_bytes).saturating_add(database_bytes)
+pub fn estimate(last_added: Option<u64>, weight: Weight) -> u64 {
+    last_added.unwrap_or(weight.filestore_bytes).saturating_add(weight.database_bytes)
 }
 
 impl fmt::Display for Action {
@@ -139,7 +147,8 @@ impl fmt::Display for Action {
             }
             Action::BackUp { target, place, first, estimated_bytes } => {
                 let new = if *first { ", a new repository" } else { "" };
-                write!(f, "back up to {target} ({place}{new}), at most {}", bytes(*estimated_bytes))
+                write!(f, "back up to {target} ({place}{new})")?;
+                estimated_bytes.map_or(Ok(()), |estimated| write!(f, ", at most {}", bytes(estimated)))
             }
         }
     }
@@ -170,8 +179,7 @@ mod tests {
         };
         Facts {
             databases: vec!["acme".to_owned(), "shop".to_owned()],
-            database_bytes: 1_000_000_000,
-            filestore_bytes: 2_000_000_000,
+            weight: Some(Weight { database_bytes: 1_000_000_000, filestore_bytes: 2_000_000_000 }),
             targets: vec![target("near", true, Some(45_000_000)), target("far", false, None)],
             ..Facts::default()
         }
@@ -192,6 +200,7 @@ mod tests {
         let odoo = vec!["acme-odoo-a".to_owned(), "acme-cron".to_owned()];
         let mut facts = facts();
         facts.targets.truncate(1);
+        facts.only = true;
         (facts.stopped_for_cold, facts.left_stopped) = (odoo.clone(), odoo);
         insta::assert_snapshot!(BackupPlan::new(&facts), @r"
         [1] start acme-odoo-a, acme-cron and wait for the login page: an earlier run was cut off while Odoo was stopped
@@ -206,8 +215,9 @@ mod tests {
 
     #[test]
     fn a_repository_that_knows_the_attachments_needs_room_for_the_databases() {
-        assert_eq!(estimate(None, 10, 200), 210);
-        assert_eq!(estimate(Some(3), 10, 200), 13);
-        assert_eq!(estimate(Some(u64::MAX), 10, 200), u64::MAX);
+        let weight = Weight { database_bytes: 10, filestore_bytes: 200 };
+        assert_eq!(estimate(None, weight), 210);
+        assert_eq!(estimate(Some(3), weight), 13);
+        assert_eq!(estimate(Some(u64::MAX), weight), u64::MAX);
     }
 }

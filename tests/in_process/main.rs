@@ -4,6 +4,8 @@ mod backups;
 mod ca;
 mod certificates;
 mod elsewhere;
+mod exports;
+mod targets;
 mod world;
 
 use std::os::unix::fs::PermissionsExt;

@@ -170,16 +170,20 @@ fn row(line: &Line) -> Vec<String> {
         let dash = || "-".to_owned();
         return vec![id, line.local.clone(), utc, dash(), dash(), dash(), format!("UNREADABLE: {why}")];
     };
-    let kind = match facts.kind {
-        BackupKind::Hot => "hot",
-        BackupKind::Cold => "cold",
-    };
     let state = match facts.damaged {
         0 => "whole".to_owned(),
         1 => "DAMAGED: 1 attachment".to_owned(),
         many => format!("DAMAGED: {many} attachments"),
     };
-    vec![id, line.local.clone(), utc, kind.to_owned(), bytes(facts.bytes), facts.databases.join(" "), state]
+    vec![
+        id,
+        line.local.clone(),
+        utc,
+        facts.kind.word().to_owned(),
+        bytes(facts.bytes),
+        facts.databases.join(" "),
+        state,
+    ]
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ pub fn readable(loaded: &Loaded, name: Option<&str>) -> Result<Vec<Target>> {
             "target {} only takes sealed exports; what is in it cannot be read from here",
             drop.name
         ))
-        .hint("read it where its server has moved it to; RESTORE.txt in each export says how"));
+        .hint("read it where its server has moved it to; README.txt in each export says how"));
     }
     Ok(repositories)
 }
@@ -71,7 +71,7 @@ pub async fn open<A: Adapters>(
     let (password, access) = access::of(loaded, target)?;
     let store = context.adapters.store(&target.place, &access)?;
     let known = loaded.dir.backups()?.target(target).and_then(|memory| memory.repository.clone());
-    let cache = loaded.dir.state_dir().join("cache").join(target.name.as_str());
+    let cache = loaded.dir.backup_cache(&target.name);
     let place = target.place.to_string();
     let name = target.name.to_string();
     let opened = blocking(move || {
@@ -154,18 +154,23 @@ pub async fn watched<A: Adapters, T: Send + 'static>(
     let interrupted = async {
         context.adapters.interrupted().await;
         progress.stop.store(true, Ordering::Relaxed);
-        std::future::pending::<()>().await;
+        std::future::pending().await
     };
     tokio::select! {
-        done = telling(context, progress, unit, blocking(work)) => done,
-        () = interrupted => unreachable!("it never ends"),
+        done = telling(context, || position(progress), unit, blocking(work)) => done,
+        never = interrupted => never,
     }
+}
+
+/// How far an operation is, and of how much; 0 where that is not known.
+pub fn position(progress: &Progress) -> (u64, u64) {
+    (progress.done.load(Ordering::Relaxed), progress.total.load(Ordering::Relaxed))
 }
 
 /// Tells every second how far a piece of work is, until it is done.
 pub async fn telling<A: Adapters, T>(
     context: &Context<'_, A>,
-    progress: &Progress,
+    position: impl Fn() -> (u64, u64),
     unit: Unit,
     work: impl Future<Output = T>,
 ) -> T {
@@ -175,13 +180,9 @@ pub async fn telling<A: Adapters, T>(
             biased;
             done = &mut work => return done,
             () = tokio::time::sleep(TICK) => {
-                let total = progress.total.load(Ordering::Relaxed);
-                context.ui.report(Event::Progress {
-                    done: progress.done.load(Ordering::Relaxed),
-                    total: (total > 0).then_some(total),
-                    unit,
-                    note: String::new(),
-                });
+                let (done, total) = position();
+                let total = (total > 0).then_some(total);
+                context.ui.report(Event::Progress { done, total, unit, note: String::new() });
             }
         }
     }

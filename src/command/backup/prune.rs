@@ -18,7 +18,7 @@ use crate::event::{Event, Reporter, Unit};
 use crate::failure::{Failure, Result};
 use crate::repository::{Progress, Pruned, Repository, Verdict};
 use crate::site::backup::Target;
-use crate::ui::prompt::{Confirm, Prompter};
+use crate::ui::prompt::Confirm;
 use crate::ui::table::table;
 
 /// The reason of a backup that stays against the rules.

@@ -13,7 +13,7 @@ use crate::backup::layout;
 use crate::backup::manifest::{DatabaseFacts, Manifest};
 use crate::backup::words::count;
 use crate::failure::{Failure, Result};
-use crate::filestore::Named;
+use crate::filestore::{Named, digest_in};
 use crate::repository::{Progress, Repository};
 
 /// What `pg_dump --format=custom` begins with (PostgreSQL, `pg_backup_archiver.c`).
@@ -171,12 +171,7 @@ impl Examination<'_> {
         let mut text = Vec::new();
         self.repository.read(self.snapshot, &layout::attachments(database), &mut text)?;
         let text = String::from_utf8(text).map_err(|_| Failure::failed("it is no text"))?;
-        text.lines()
-            .map(|line| {
-                let (name, size) = line.split_once('\t').unwrap_or((line, ""));
-                Ok(Named { name: name.to_owned(), size: size.parse().ok() })
-            })
-            .collect()
+        text.lines().map(Named::parse).collect()
     }
 
     /// Files below a directory by their path in it, with their sizes; none when it is not there.
@@ -203,8 +198,9 @@ impl Examination<'_> {
         self.progress.done.fetch_add(hashing.bytes, Ordering::Relaxed);
         self.examined.read += 1;
         self.examined.read_bytes += hashing.bytes;
-        let hash = hashing.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        Ok(read.is_ok() && name.rsplit('/').next() == Some(&hash))
+        // About the content of a file with another name nothing is known.
+        let told = digest_in(name);
+        Ok(read.is_ok() && told.is_none_or(|told| told == <[u8; 20]>::from(hashing.hash.finalize())))
     }
 
     fn finding<'n>(&mut self, database: &str, what: &str, names: impl IntoIterator<Item = &'n str>) {
