@@ -68,7 +68,7 @@ fn of_target(target: &Target, memory: Option<&TargetMemory>, now: Timestamp) -> 
 fn export(last: Option<Timestamp>, now: Timestamp) -> Option<String> {
     match last {
         None => {
-            Some("there is no export on a medium that is not plugged in: `autoodoo backup export`".to_owned())
+            Some("nothing was ever exported to a medium that is kept offline: `autoodoo backup export`".to_owned())
         }
         Some(at) if now.duration_since(at) > EXPORT_EVERY => {
             Some(format!("the last export was made {}: `autoodoo backup export`", ago(at, now)))
@@ -155,7 +155,7 @@ mod tests {
         insta::assert_snapshot!(problems(&one, &BackupMemory::default(), true, hour(0)).join("\n"), @r"
         target disk has no backup yet
         what destroys this server destroys its backups: no target is elsewhere
-        there is no export on a medium that is not plugged in: `autoodoo backup export`
+        nothing was ever exported to a medium that is kept offline: `autoodoo backup export`
         ");
         let elsewhere = [target("offsite", "sftp://b@h/x")];
         let told = problems(&elsewhere, &well().1, true, hour(1));

@@ -78,6 +78,8 @@ Save the target's password, hyphens included, in a file only you can read, and t
 
     fn way_back(&self) -> String {
         let database = self.databases.first().map_or("NAME", String::as_str);
+        let dump = format!("databases/{database}/dump.pgdump");
+        let files = format!("filestore/{database}/");
         format!(
             "
 THEN, for each target alike
@@ -85,18 +87,21 @@ THEN, for each target alike
     restic restore latest --host {site} --target ./rescued
 
 WHAT IS IN IT
-    configuration/                     the site directory: autoodoo.yaml, secrets/, state/
-    databases/{database}/dump.pgdump   pg_restore --no-owner --no-acl --dbname={database} FILE
-    databases/globals.sql              the roles of PostgreSQL
-    filestore/{database}/              the attachments, as in Odoo's data_dir
-    manifest.json                      what should be there: versions, counts, faults
+    {configuration:<36} the site directory: autoodoo.yaml, secrets/, state/
+    {dump:<36} pg_restore --no-owner --no-acl --dbname={database} FILE
+    {globals:<36} the roles of PostgreSQL
+    {files:<36} the attachments, as in Odoo's data_dir
+    {manifest:<36} what should be there: versions, counts, faults
 
 BRINGING THE SITE BACK, on a new server with Docker or Podman
     1. install autoodoo, copy rescued/configuration to a directory of its own
     2. have PostgreSQL {postgres} read the dump into an empty database, and Odoo {odoo} find filestore/
        in its data_dir; the versions above are those that fit
-    docs/backups.md of autoodoo has every command
+    docs/backups.md of autoodoo tells what else there is
 ",
+            configuration = "configuration/",
+            globals = "databases/globals.sql",
+            manifest = "manifest.json",
             site = self.site,
             postgres = self.postgres_major,
             odoo = self.odoo_release,

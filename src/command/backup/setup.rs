@@ -24,15 +24,14 @@ use crate::repository::store::sftp::authorized_keys_line;
 use crate::secret::Secret;
 use crate::site::backup::{Place, Target};
 use answers::{Answers, Asked};
-use steps::{Planned, Steps};
+use steps::Planned;
 
 pub async fn cmd_setup<A: Adapters>(context: &Context<'_, A>, args: &SetupArgs) -> Result<()> {
     let loaded = load(context)?;
     let names: Vec<String> = args.target.iter().cloned().collect();
     let targets = chosen(&loaded, &names)?;
     if args.dry_run {
-        let planned = targets.iter().map(|target| Steps::of(&loaded, target)).collect::<Result<_>>()?;
-        return context.ui.result(&Planned { targets: planned });
+        return context.ui.result(&Planned::of(&loaded, &targets)?);
     }
     // A question left open for the night must not keep the site from a renewal.
     let asked = answers::ask(context, &loaded, &targets, args.host_key.as_ref())?;
@@ -213,7 +212,7 @@ fn key_line<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, target: &Tar
     let public = context.adapters.ssh().public_key(&path).ok()?;
     Some(format!(
         "on {host} the authorized_keys of {user} needs this line, with which this server can add files and \
-         neither change nor remove any:\n{}",
+         neither change nor remove any (`scripts/backup-server add` writes it, and makes the directories):\n{}",
         authorized_keys_line(&public)
     ))
 }

@@ -10,7 +10,7 @@ use crate::host::files;
 use crate::site::backup::{Place, Target};
 
 #[derive(Serialize)]
-pub struct Steps {
+struct Steps {
     target: String,
     steps: Vec<Step>,
 }
@@ -31,18 +31,36 @@ struct Facts {
     repository: bool,
 }
 
-impl Steps {
-    pub fn of(loaded: &Loaded, target: &Target) -> Result<Steps> {
+impl Facts {
+    fn of(loaded: &Loaded, target: &Target) -> Result<Facts> {
         let (secrets, name) = (loaded.dir.backup_secrets(), &target.name);
-        let facts = Facts {
+        Ok(Facts {
             password: secrets.has_password(target)?,
             key: files::mode_of(&secrets.ssh_key(name))?.is_some(),
             host_key: files::mode_of(&secrets.known_hosts(name))?.is_some(),
             credentials: secrets.credentials(name)?.is_some(),
             repository: loaded.dir.backups()?.target(target).is_some_and(|found| found.repository.is_some()),
-        };
-        Ok(Steps { target: name.to_string(), steps: steps(target, &facts) })
+        })
     }
+}
+
+impl Planned {
+    pub fn of(loaded: &Loaded, targets: &[Target]) -> Result<Planned> {
+        let facts = targets.iter().map(|target| Facts::of(loaded, target)).collect::<Result<Vec<_>>>()?;
+        Ok(planned(targets.iter().zip(facts)))
+    }
+}
+
+/// The password that several targets share is made once.
+fn planned<'a>(targets: impl Iterator<Item = (&'a Target, Facts)>) -> Planned {
+    let mut has_shared = false;
+    let steps = targets.map(|(target, mut facts)| {
+        let shares = !target.own_password && !matches!(target.place, Place::Drop { .. });
+        facts.password |= shares && has_shared;
+        has_shared |= shares;
+        Steps { target: target.name.to_string(), steps: steps(target, &facts) }
+    });
+    Planned { targets: steps.collect() }
 }
 
 fn steps(target: &Target, facts: &Facts) -> Vec<Step> {
@@ -78,7 +96,7 @@ fn steps(target: &Target, facts: &Facts) -> Vec<Step> {
 
 #[derive(Serialize)]
 pub struct Planned {
-    pub targets: Vec<Steps>,
+    targets: Vec<Steps>,
 }
 
 impl fmt::Display for Planned {
@@ -96,27 +114,28 @@ mod tests {
     use super::*;
 
     fn target(url: &str, own_password: bool) -> Target {
-        Target { name: "t".parse().unwrap(), place: url.parse().unwrap(), required: true, own_password }
+        let place: Place = url.parse().unwrap();
+        Target { name: place.own_name().unwrap(), place, required: true, own_password }
     }
 
     #[test]
     fn the_plan_follows_from_what_is_there() {
-        let nothing =
-            Facts { password: false, key: false, host_key: false, credentials: false, repository: false };
-        let everything =
-            Facts { password: true, key: true, host_key: true, credentials: true, repository: true };
+        let facts = |there| Facts {
+            password: there,
+            key: there,
+            host_key: there,
+            credentials: there,
+            repository: there,
+        };
         let targets = [
             target("/srv/b", false),
+            target("/mnt/b", false),
             target("sftp://b@h:2222/x", true),
             target("s3://h/buck", false),
             target("rest:https://h/x", false),
             target("drop+sftp://b@h/in", false),
         ];
-        let plan = |facts: &Facts| {
-            let steps =
-                |target: &Target| Steps { target: target.place.to_string(), steps: steps(target, facts) };
-            Planned { targets: targets.iter().map(steps).collect() }.to_string()
-        };
-        insta::assert_snapshot!(format!("{}\n{}", plan(&nothing), plan(&everything)));
+        let plan = |there| planned(targets.iter().map(|target| (target, facts(there)))).to_string();
+        insta::assert_snapshot!(format!("{}\n{}", plan(false), plan(true)));
     }
 }
