@@ -16,8 +16,9 @@ mod locks;
 mod prune;
 mod save;
 mod sizes;
-pub mod source;
 pub mod store;
+#[cfg(test)]
+mod tests;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ use rustic_core::{
     RusticResult,
 };
 
+pub use crate::backup::source;
 use crate::failure::{Failure, Result};
 use crate::secret::Secret;
 use crate::site::backup::Keep;

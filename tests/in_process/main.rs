@@ -4,6 +4,7 @@ mod backups;
 mod ca;
 mod certificates;
 mod elsewhere;
+mod exports;
 mod world;
 
 use std::os::unix::fs::PermissionsExt;

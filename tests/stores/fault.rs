@@ -46,16 +46,18 @@ pub struct Proxy {
     pub address: SocketAddr,
     server: SocketAddr,
     faults: Arc<Mutex<VecDeque<Fault>>>,
+    connections: Arc<AtomicU64>,
 }
 
 impl Proxy {
     pub fn start(server: SocketAddr) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let proxy = Proxy { address, server, faults: Arc::default() };
+        let proxy = Proxy { address, server, faults: Arc::default(), connections: Arc::default() };
         let served = proxy.clone();
         thread::spawn(move || {
             for client in listener.incoming() {
+                served.connections.fetch_add(1, Ordering::SeqCst);
                 let proxy = served.clone();
                 thread::spawn(move || proxy.serve(client.unwrap()));
             }
@@ -70,6 +72,11 @@ impl Proxy {
 
     pub fn is_done(&self) -> bool {
         self.faults.lock().unwrap().is_empty()
+    }
+
+    /// How many there have been.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::SeqCst)
     }
 
     fn take(&self, is_it: impl Fn(&Fault) -> bool) -> Option<Fault> {

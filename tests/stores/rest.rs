@@ -1,7 +1,9 @@
 //! Repositories behind a real REST server: rclone's.
 
+use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use autoodoo::repository::store::http::Limits;
@@ -14,6 +16,7 @@ use crate::certificate::server_pair;
 use crate::contract::{self, content, name, trouble};
 use crate::daemon::{Daemon, free_address};
 use crate::fault::{Fault, Proxy, cuts_are_survived};
+use crate::repository::{self, Restic};
 
 struct Server {
     address: SocketAddr,
@@ -63,10 +66,10 @@ fn directories_hold_repositories() {
     contract::holds(&server.store("p/"));
     let store = server.store("Kunden & Läden/a b");
     contract::holds(&store);
-    store.write(FileKind::Pack, &name(1), &[content(5)]).unwrap();
+    assert_eq!(store.location(), format!("rest:http://{}/Kunden & Läden/a b/", server.address));
     assert!(server.file("Kunden & Läden/a b/data/00").join(name(1)).is_file());
-    std::fs::write(server.file("Kunden & Läden/a b/data/00/notes.txt"), "not ours").unwrap();
-    assert_eq!(store.list(FileKind::Pack).unwrap(), [(name(1), 5)]);
+    fs::write(server.file("Kunden & Läden/a b/keys/notes.txt"), "not ours").unwrap();
+    assert_eq!(store.list(FileKind::Key).unwrap(), [(name(7), 7)]);
 }
 
 #[test]
@@ -143,6 +146,19 @@ fn servers_are_slow_or_busy_or_full() {
     assert_eq!(store.read(FileKind::Pack, &name(1)).unwrap(), content(3_000_000));
 }
 
+#[test]
+fn connections_are_kept() {
+    let server = Server::start(&[]);
+    let proxy = Proxy::start(server.address);
+    let store = store(&format!("http://{}/p/", proxy.address), Limits::default());
+    store.create().unwrap();
+    for number in 1..10 {
+        store.write(FileKind::Pack, &name(number), &[content(100_000)]).unwrap();
+        store.read(FileKind::Pack, &name(number)).unwrap();
+    }
+    assert_eq!(proxy.connections(), 1);
+}
+
 /// A quota is refused at the head of an upload, whose rest is not read.
 #[test]
 fn a_refusal_in_the_middle_of_an_upload_is_heard() {
@@ -167,4 +183,13 @@ fn a_server_without_version_2_is_told_apart() {
 fn urls_that_are_none_are_refused() {
     let failure = Rest::new("backup.example.com", &Access::default(), Limits::default()).err().unwrap();
     assert_eq!(failure.message, "`backup.example.com/` is no URL of a REST server");
+}
+
+#[test]
+fn whole_repositories() {
+    let server = Server::start(&[]);
+    let restic = Restic::at(format!("rest:http://site:secret@{}/p/", server.address));
+    repository::works(&(Arc::new(server.store("p/")) as _), &restic);
+    let server = Server::start(&["--append-only"]);
+    repository::only_grows(&(Arc::new(server.store("p/")) as _));
 }

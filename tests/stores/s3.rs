@@ -5,18 +5,21 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use autoodoo::repository::store::http::Limits;
+use autoodoo::repository::store::patience::Patient;
 use autoodoo::repository::store::s3::{Bucket, S3};
 use autoodoo::repository::store::{Access, FileKind, Store, Trouble};
 use autoodoo::secret::Secret;
 use tempfile::TempDir;
 
 use crate::certificate::server_pair;
-use crate::contract::{self, content, name, trouble};
+use crate::contract::{self, content, name};
 use crate::daemon::{Daemon, free_address};
 use crate::fault::{Fault, Proxy, cuts_are_survived};
+use crate::repository::{self, Restic};
 
 struct Server {
     address: SocketAddr,
@@ -177,30 +180,31 @@ fn servers_are_slow_or_busy_or_full() {
     let proxy = Proxy::start(server.address);
     let limits = Limits { silence: Duration::from_secs(1), ..Limits::default() };
     let store = server.store_by(&proxy, limits);
-    let write = || store.write(FileKind::Pack, &name(1), &[content(3_000_000)]);
-    let error =
-        |code: &str| format!("<Error><Code>{code}</Code><Message>{code}, says the test.</Message></Error>");
+    let write = |store: &dyn Store| store.write(FileKind::Pack, &name(1), &[content(3_000_000)]);
+    let refusal = |status: &str, code: &str| {
+        Fault::answer(status, &format!("<Error><Code>{code}</Code><Message>says the test.</Message></Error>"))
+    };
+    let late = format!("http://{} is too slow: nothing happens for 1 s", proxy.address);
+    let busy = refusal("503 Slow Down", "SlowDown");
+    let faults = [
+        (Fault::Silence, Trouble::Connection, late.as_str()),
+        (busy.clone(), Trouble::Connection, "now: says the test (SlowDown)"),
+        (refusal("507 Insufficient Storage", "XMinioStorageFull"), Trouble::Full, "says the test"),
+        (refusal("403 Forbidden", "RequestTimeTooSkewed"), Trouble::Other, " ahead of the server's: set it"),
+    ];
+    for (fault, trouble, words) in faults {
+        proxy.then([fault]);
+        let error = write(&store).unwrap_err();
+        assert_eq!(error.trouble, trouble, "{error}");
+        assert!(error.message.contains(words), "{error}");
+    }
+    assert_eq!(store.list(FileKind::Pack).unwrap(), []);
 
-    proxy.then([Fault::Silence]);
-    let late = write().unwrap_err();
-    let message = format!("http://{} is too slow: nothing happens for 1 s", proxy.address);
-    assert_eq!((late.trouble, late.message), (Trouble::Connection, message));
-
-    proxy.then([Fault::answer("503 Slow Down", &error("SlowDown"))]);
-    assert_eq!(trouble(write()), Trouble::Connection);
-
-    proxy.then([Fault::answer("403 Forbidden", &error("RequestTimeTooSkewed"))]);
-    let skewed = write().unwrap_err();
-    assert_eq!(skewed.trouble, Trouble::Other);
-    assert!(skewed.message.contains("refuses requests because this host's clock is "), "{skewed}");
-    assert!(skewed.message.ends_with(" ahead of the server's: set it"), "{skewed}");
-
-    proxy.then([Fault::answer("507 Insufficient Storage", &error("XMinioStorageFull"))]);
-    assert_eq!(trouble(write()), Trouble::Full);
-
+    proxy.then([busy.clone(), Fault::Silence, busy]);
+    write(&Patient::new(store)).unwrap();
     assert!(proxy.is_done());
-    write().unwrap();
-    assert_eq!(store.read(FileKind::Pack, &name(1)).unwrap(), content(3_000_000));
+    let read = server.store("plain", "p").read(FileKind::Pack, &name(1)).unwrap();
+    assert!(read == content(3_000_000));
 }
 
 #[test]
@@ -211,4 +215,18 @@ fn nobody_answers() {
     assert_eq!(error.trouble, Trouble::Connection);
     assert!(error.message.starts_with(&format!("http://{address} cannot be reached: ")), "{error}");
     assert!(error.message.contains("refused"), "{error}");
+}
+
+#[test]
+fn whole_repositories() {
+    let server = Server::start();
+    let (id, secret) = &server.keys["owner"];
+    for bucket in ["plain", "kept"] {
+        let restic = Restic::at(format!("s3:http://{}/{bucket}/Büro 1", server.address))
+            .with("AWS_ACCESS_KEY_ID", id)
+            .with("AWS_SECRET_ACCESS_KEY", secret);
+        repository::works(&(Arc::new(server.store(bucket, "Büro 1")) as _), &restic);
+    }
+    repository::only_grows(&(Arc::new(server.store("locked", "p")) as _));
+    repository::only_grows(&(Arc::new(server.store_of("adder", "plain", "p")) as _));
 }

@@ -190,14 +190,15 @@ async fn at_desk<A: Adapters>(
         copying,
         stopped: Cell::default(),
     };
-    until_interrupted(context, &progress, performance.carry_out(&plan)).await
+    until_interrupted(context, &progress, performance.carry_out(&plan), interruption).await
 }
 
 /// Ctrl-C lets the run let go of what it holds; a second one does not wait for that.
-async fn until_interrupted<A: Adapters, T>(
+pub(super) async fn until_interrupted<A: Adapters, T>(
     context: &Context<'_, A>,
     progress: &Progress,
     work: impl Future<Output = Result<T>>,
+    interruption: fn() -> Failure,
 ) -> Result<T> {
     let mut work = pin!(work);
     tokio::select! {
@@ -210,6 +211,23 @@ async fn until_interrupted<A: Adapters, T>(
         done = &mut work => done,
         () = context.adapters.interrupted() => Err(interruption()),
         () = tokio::time::sleep(LAST_MOMENT) => Err(interruption()),
+    }
+}
+
+/// Gives up work that cannot be told to stop.
+pub(super) async fn unless_stopped<T>(
+    progress: &Progress,
+    work: impl Future<Output = Result<T>>,
+    interruption: fn() -> Failure,
+) -> Result<T> {
+    let stopped = async {
+        while !progress.stop.load(Ordering::Relaxed) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        () = stopped => Err(interruption()),
     }
 }
 
@@ -310,7 +328,7 @@ impl<'a, A: Adapters> Performance<'a, A> {
             }
             Action::Capture { .. } => {
                 let beginning = Moment::begin(self.engine, self.subject, self.context.ui);
-                hand.moment = Some(self.unless_stopped(beginning).await?);
+                hand.moment = Some(unless_stopped(&self.copying.progress, beginning, interruption).await?);
             }
             Action::BackUp { target, estimated_bytes, .. } => {
                 return self.back_up(target, estimated_bytes.unwrap_or_default(), hand).await;
@@ -416,18 +434,6 @@ impl<'a, A: Adapters> Performance<'a, A> {
                 }
                 (None, std::collections::BTreeMap::new())
             }
-        }
-    }
-
-    async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let stopped = async {
-            while !self.is_stopped() {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        tokio::select! {
-            done = work => done,
-            () = stopped => Err(interruption()),
         }
     }
 

@@ -5,6 +5,7 @@ mod cold;
 mod copy;
 mod create;
 pub(super) mod desk;
+mod export;
 pub mod kit;
 mod line;
 mod list;
@@ -12,6 +13,7 @@ mod manifests;
 pub(super) mod opened;
 mod prune;
 mod read;
+mod sealing;
 mod setup;
 pub mod standing;
 mod summary;
@@ -33,8 +35,8 @@ pub async fn cmd_backup<A: Adapters>(context: &Context<'_, A>, args: &BackupArgs
         Some(BackupCommand::Cat(args)) => read::cmd_cat(context, args).await,
         Some(BackupCommand::Setup(args)) => setup::cmd_setup(context, args).await,
         Some(BackupCommand::Key(command)) => kit::cmd_key(context, command),
-        Some(BackupCommand::Export(_)) => Err(Failure::failed("`backup export` is not built yet")),
         Some(BackupCommand::Probe(_)) => Err(Failure::failed("`backup probe` is not built yet")),
+        Some(BackupCommand::Export(args)) => export::cmd_export(context, args).await,
     }
 }
 

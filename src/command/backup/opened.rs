@@ -57,7 +57,7 @@ pub fn readable(loaded: &Loaded, name: Option<&str>) -> Result<Vec<Target>> {
             "target {} only takes sealed exports; what is in it cannot be read from here",
             drop.name
         ))
-        .hint("read it where its server has moved it to; RESTORE.txt in each export says how"));
+        .hint("read it where its server has moved it to; README.txt in each export says how"));
     }
     Ok(repositories)
 }

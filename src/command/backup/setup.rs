@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::access;
 use super::kit;
 use super::opened::{absent, blocking, chosen, expected};
-use super::{access, authorized_keys_line};
 use crate::cli::SetupArgs;
 use crate::command::site::{Loaded, load, load_locked};
 use crate::command::{Adapters, Context};
@@ -19,6 +19,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::host::files;
 use crate::repository::Repository;
 use crate::repository::store::Store;
+use crate::repository::store::sftp::authorized_keys_line;
 use crate::secret::Secret;
 use crate::site::backup::{Place, Target};
 use answers::{Answers, Asked};

@@ -291,11 +291,6 @@ fn beneath<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError 
     }
 }
 
-/// 64 hexadecimal digits: nothing else that lies in a directory is the repository's.
-pub(super) fn is_name(name: &str) -> bool {
-    name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
 /// Every byte but those that are kept as `%XX` (RFC 3986, section 2.1).
 pub(super) fn percent_encoded(text: &str, kept: impl Fn(u8) -> bool) -> String {
     let mut encoded = String::with_capacity(text.len());

@@ -9,8 +9,8 @@ use object_store::PutPayload;
 use object_store::client::HttpRequestBody;
 use serde::Deserialize;
 
-use super::http::{Http, Limits, is_name, is_unreserved, percent_encoded};
-use super::{Access, FileKind, Store, StoreError, StoreResult, Trouble};
+use super::http::{Http, Limits, is_unreserved, percent_encoded};
+use super::{Access, FileKind, Store, StoreError, StoreResult, Trouble, is_name, left_before};
 use crate::failure::{Failure, Result};
 use crate::secret::Secret;
 
@@ -18,7 +18,9 @@ const VERSION_2: HeaderValue = HeaderValue::from_static("application/vnd.x.resti
 
 pub struct Rest {
     http: Http,
-    /// With a slash at its end.
+    /// The URL as people write it.
+    shown: String,
+    /// Encoded, with a slash at its end.
     url: String,
     authorization: Option<HeaderValue>,
 }
@@ -33,14 +35,15 @@ struct Listed {
 impl Rest {
     /// `url`: `https://host:port/path/`, or `http://`. Nothing is connected yet.
     pub fn new(url: &str, access: &Access, limits: Limits) -> Result<Rest> {
+        let shown = format!("{}/", url.trim_end_matches('/'));
         // What is encoded already stays so.
-        let url = percent_encoded(url, |byte| is_unreserved(byte) || b"%:/?#[]@!$&'()*+,;=".contains(&byte));
-        let url = format!("{}/", url.trim_end_matches('/'));
+        let url =
+            percent_encoded(&shown, |byte| is_unreserved(byte) || b"%:/?#[]@!$&'()*+,;=".contains(&byte));
         if !url.parse::<Uri>().is_ok_and(|url| url.scheme().is_some()) {
-            return Err(Failure::usage(format!("`{url}` is no URL of a REST server")));
+            return Err(Failure::usage(format!("`{shown}` is no URL of a REST server")));
         }
         let authorization = access.credentials.as_ref().map(basic).transpose()?;
-        Ok(Rest { http: Http::new(access.roots_pem.as_deref(), limits)?, url, authorization })
+        Ok(Rest { http: Http::new(access.roots_pem.as_deref(), limits)?, shown, url, authorization })
     }
 
     /// Unlike on other places, packs lie in one directory.
@@ -96,6 +99,9 @@ impl Rest {
             (StatusCode::PAYLOAD_TOO_LARGE | StatusCode::INSUFFICIENT_STORAGE, _) => {
                 format!("{place} has no space left to {action}")
             }
+            _ if trouble(status) == Trouble::Connection => {
+                format!("{place} cannot {action} now: {}", reason(answer))
+            }
             _ => format!("{place} refuses to {action}: {}", reason(answer)),
         };
         StoreError::new(trouble(status), message)
@@ -105,21 +111,11 @@ impl Rest {
     fn odd(&self, action: &str, what: &str) -> StoreError {
         StoreError::new(Trouble::Other, format!("{} could not {action}: {what}", self.location()))
     }
-
-    /// A file that an attempt before this one has left has the same length.
-    fn left_before(&self, kind: FileKind, name: &str, size: u64, length: u64) -> StoreResult<()> {
-        if size == length {
-            return Ok(());
-        }
-        let (place, path) = (self.location(), kind.path(name));
-        let message = format!("{place} has another `{path}` already, of {size} bytes instead of {length}");
-        Err(StoreError::new(Trouble::Exists, message))
-    }
 }
 
 impl Store for Rest {
     fn location(&self) -> String {
-        format!("rest:{}", self.url)
+        format!("rest:{}", self.shown)
     }
 
     fn list(&self, kind: FileKind) -> StoreResult<Vec<(String, u64)>> {
@@ -165,10 +161,17 @@ impl Store for Rest {
         let length: u64 = parts.iter().map(|part| part.len() as u64).sum();
         // Some servers replace a file that is there.
         if let Some(size) = self.size(kind, name)? {
-            return self.left_before(kind, name, size, length);
+            return left_before(self, kind, name, size, length);
         }
         let answer = self.ask(Method::POST, &self.url_of(kind, name), None, parts)?;
-        self.accept(answer, &format!("write `{}`", kind.path(name))).map(drop)
+        match self.accept(answer, &format!("write `{}`", kind.path(name))) {
+            // Others refuse it, and say no more.
+            Err(error) if error.trouble == Trouble::Denied => match self.size(kind, name)? {
+                Some(size) => left_before(self, kind, name, size, length),
+                None => Err(error),
+            },
+            written => written.map(drop),
+        }
     }
 
     fn remove(&self, kind: FileKind, name: &str) -> StoreResult<()> {

@@ -29,8 +29,8 @@ use object_store::{
     ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig,
 };
 
-use super::http::{Http, Limits, is_name, is_unreserved, percent_encoded};
-use super::{Access, FileKind, Store, StoreError, StoreResult, Trouble};
+use super::http::{Http, Limits, is_unreserved, percent_encoded};
+use super::{Access, FileKind, Store, StoreError, StoreResult, Trouble, is_name, left_before};
 use crate::failure::{Context, Failure, Result};
 use refusal::Refusal;
 
@@ -142,16 +142,6 @@ impl S3 {
         format!("{}/{key}{}", self.url, version.unwrap_or_default())
     }
 
-    /// A file that an attempt before this one has left has the same length.
-    fn left_before(&self, kind: FileKind, name: &str, size: u64, length: u64) -> StoreResult<()> {
-        if size == length {
-            return Ok(());
-        }
-        let (place, path) = (self.location(), kind.path(name));
-        let message = format!("{place} has another `{path}` already, of {size} bytes instead of {length}");
-        Err(StoreError::new(Trouble::Exists, message))
-    }
-
     /// `action`: what was tried, as in "write `config`".
     fn told<T, E: StdError + 'static>(&self, action: &str, result: Result<T, E>) -> StoreResult<T> {
         result.map_err(|error| {
@@ -221,12 +211,12 @@ impl Store for S3 {
         let length: u64 = parts.iter().map(|part| part.len() as u64).sum();
         // Not every server heeds the condition of a conditional write, so each is asked first.
         if let Some(size) = self.told(&action, self.http.wait(self.size(&path)))? {
-            return self.left_before(kind, name, size, length);
+            return left_before(self, kind, name, size, length);
         }
         match self.told(&action, self.http.wait(self.put(&path, parts))) {
             Err(error) if error.trouble == Trouble::Exists => {
                 let size = self.told(&action, self.http.wait(self.size(&path)))?;
-                self.left_before(kind, name, size.unwrap_or_default(), length)
+                left_before(self, kind, name, size.unwrap_or_default(), length)
             }
             written => written,
         }

@@ -72,6 +72,9 @@ impl Refusal {
                         "the bucket of {place} lies in region `{region}`: add `?region={region}` to the target's URL"
                     )
                 }
+                _ if self.trouble() == Trouble::Connection => {
+                    format!("{place} cannot {action} now: {}", self.reason())
+                }
                 _ => format!("{place} refuses to {action}: {}", self.reason()),
             },
         }
@@ -198,7 +201,17 @@ mod tests {
                 said(refusal(502, "<html>Bad gateway</html>")),
             ]
             .join("\n"),
-            @""
+            @r"
+        s3://s3.example/b does not know the access key in the target's credentials
+        s3://s3.example/b refuses the secret key in the target's credentials: it is not the access key's
+        the bucket of s3://s3.example/b does not exist: make it, or mend the target's URL
+        s3://s3.example/b refuses requests because this host's clock is 2 h 30 min behind the server's: set it
+        s3://s3.example/b refuses to write `config`: Access Denied (AccessDenied)
+        s3://s3.example/b cannot write `config` now: SlowDown
+        s3://s3.example/b refuses to write `config`: HTTP status 403
+        the bucket of s3://s3.example/b lies in region `eu-central-1`: add `?region=eu-central-1` to the target's URL
+        s3://s3.example/b cannot write `config` now: HTTP status 502
+        "
         );
     }
 
@@ -208,7 +221,7 @@ mod tests {
             |seconds: i64| Refusal { ahead: Some(SignedDuration::from_secs(seconds)), ..error(403, "", "") };
         assert_eq!(ahead(-1_000).clock(), "this host's clock is 17 min ahead of the server's: set it");
         assert_eq!(ahead(7_260).clock(), "this host's clock is 2 h 1 min behind the server's: set it");
-        assert_eq!(ahead(100).clock(), "this host's clock is 100 s behind the server's: set it");
+        assert_eq!(ahead(80).clock(), "this host's clock is 80 s behind the server's: set it");
         assert_eq!(ahead(0).clock(), "this host's clock is wrong: set it");
     }
 }
