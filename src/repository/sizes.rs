@@ -28,8 +28,9 @@ impl Sizes {
     pub(super) fn insert(&mut self, path: &Path, size: u64) {
         let mut names: Vec<&OsStr> = path.iter().collect();
         let Some(file) = names.pop() else { return };
-        let directory =
-            names.into_iter().fold(self, |sizes, name| sizes.directories.entry(name.to_owned()).or_default());
+        let directory = names.into_iter().fold(self, |sizes, name| {
+            sizes.directories.entry(name.to_owned()).or_default()
+        });
         directory.files.insert(file.to_owned(), size);
     }
 

@@ -31,7 +31,7 @@ pub fn open(place: &Place, _access: &Access) -> Result<Arc<dyn Store>> {
         Place::Sftp { .. } | Place::S3 { .. } | Place::Rest { .. } => {
             Err(Failure::usage("this kind of place is not supported yet"))
         }
-        Place::Drop { .. } => Err(Failure::usage("a drop+sftp:// place takes sealed exports: no repository")),
+        Place::Drop { .. } => Err(Failure::usage("a drop+sftp:// place takes sealed exports: no repository"))
     }
 }
 
