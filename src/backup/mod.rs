@@ -1,5 +1,7 @@
 //! What a backup is: where its parts lie in it, and what its manifest says. Values only.
 
+pub mod health;
+pub mod kit;
 pub mod manifest;
 pub mod memory;
 pub mod plan;

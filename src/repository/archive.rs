@@ -88,7 +88,9 @@ impl Entries {
         self.gate.open()?;
         match self.entries.next() {
             None => self.tally.note(|counts| counts.complete = true),
-            Some(Err(error)) => return Err(Fault::Source(format!("cannot list what is to be saved: {error}"))),
+            Some(Err(error)) => {
+                return Err(Fault::Source(format!("cannot list what is to be saved: {error}")));
+            }
             Some(Ok(entry)) => {
                 self.checked(&entry.path)?;
                 self.directories(&entry.path);
@@ -102,7 +104,8 @@ impl Entries {
     /// rustic and restic rely on the order; a path that leads elsewhere would be restored there.
     fn checked(&self, path: &Path) -> Result<(), Fault> {
         let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
-        let ordered = path > self.last.as_path() && !path.starts_with(&self.last) || self.last == Path::new("");
+        let ordered =
+            path > self.last.as_path() && !path.starts_with(&self.last) || self.last == Path::new("");
         if plain && ordered && path.file_name().is_some() {
             return Ok(());
         }

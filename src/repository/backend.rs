@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rustic_core::{
-    BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend,
-};
+use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
 
 use super::gate::{Fault, Gate};
 use super::store::{FileKind, Store, StoreError, StoreResult, Trouble};
@@ -64,7 +62,11 @@ pub(super) fn read_sound(store: &dyn Store, kind: FileKind, name: &str) -> Store
     if kind == FileKind::Config || sha256_hex(&content) == name {
         return Ok(content);
     }
-    let message = format!("{}: {} is damaged: its content is not what its name says", store.location(), kind.path(name));
+    let message = format!(
+        "{}: {} is damaged: its content is not what its name says",
+        store.location(),
+        kind.path(name)
+    );
     Err(StoreError::new(Trouble::Other, message))
 }
 

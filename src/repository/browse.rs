@@ -33,9 +33,11 @@ impl Browser {
         if let Some(root) = roots.get(snapshot) {
             return Ok(*root);
         }
-        let id: SnapshotId = snapshot.parse().map_err(|_| Failure::failed(format!("there is no backup {snapshot}")))?;
+        let id: SnapshotId =
+            snapshot.parse().map_err(|_| Failure::failed(format!("there is no backup {snapshot}")))?;
         let file = self.repository.get_file::<SnapshotFile>(&id);
-        let file = file.map_err(|error| fault::failure(&format!("cannot read the backup {snapshot}"), &error))?;
+        let file =
+            file.map_err(|error| fault::failure(&format!("cannot read the backup {snapshot}"), &error))?;
         Ok(*roots.entry(snapshot.to_owned()).or_insert(file.tree))
     }
 

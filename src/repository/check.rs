@@ -42,14 +42,7 @@ fn fault_of(error: StoreError) -> Result<String> {
 
 impl<'a> Check<'a> {
     pub(super) fn new(store: &'a dyn Store, cipher: &'a Cipher, progress: &'a Arc<Progress>) -> Check<'a> {
-        Check {
-            store,
-            cipher,
-            progress,
-            faults: Mutex::default(),
-            packs: Vec::new(),
-            blobs: Vec::new(),
-        }
+        Check { store, cipher, progress, faults: Mutex::default(), packs: Vec::new(), blobs: Vec::new() }
     }
 
     /// `trees`: the snapshots' roots, with what to call each.
@@ -128,10 +121,9 @@ impl<'a> Check<'a> {
         for pack in &self.packs {
             match there.get(&pack.name) {
                 None => self.fault(format!("pack {} is missing ({} bytes)", pack.name, pack.size)),
-                Some(size) if *size != pack.size => self.fault(format!(
-                    "pack {} has {size} bytes instead of {}",
-                    pack.name, pack.size
-                )),
+                Some(size) if *size != pack.size => {
+                    self.fault(format!("pack {} has {size} bytes instead of {}", pack.name, pack.size))
+                }
                 Some(_) => {}
             }
         }
@@ -174,7 +166,8 @@ impl<'a> Check<'a> {
             return self.tree(tree, snapshot, path, seen);
         }
         let parts = node.content.as_deref().unwrap_or_default();
-        let missing = parts.iter().filter(|id| self.find(BlobId::from(***id), BlobType::Data).is_none()).count();
+        let missing =
+            parts.iter().filter(|id| self.find(BlobId::from(***id), BlobType::Data).is_none()).count();
         if missing > 0 {
             let path = path.display();
             self.fault(format!(
@@ -220,9 +213,9 @@ impl<'a> Check<'a> {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(4);
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| self.packs(&chosen, &next))).collect();
-            let ended = workers.into_iter().map(|worker| {
-                worker.join().unwrap_or_else(|_| Err(Failure::failed("checking broke off")))
-            });
+            let ended = workers
+                .into_iter()
+                .map(|worker| worker.join().unwrap_or_else(|_| Err(Failure::failed("checking broke off"))));
             ended.collect()
         })
     }

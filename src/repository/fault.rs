@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn rustic_is_quoted_without_decoration() {
-        let error = RusticError::new(ErrorKind::Internal, "Blob `{id}` is missing.").attach_context("id", "ab");
+        let error =
+            RusticError::new(ErrorKind::Internal, "Blob `{id}` is missing.").attach_context("id", "ab");
         assert_eq!(sentence(&error), "blob ab is missing");
     }
 }

@@ -35,7 +35,8 @@ pub(super) fn write(store: &dyn Store, master: &MasterKey, password: &Secret) ->
         salt,
     };
     let hashed = file.kdf_key(&password.expose());
-    let (encrypt, k, r) = hashed.map_err(|error| fault::failure("cannot hash the password", &error))?.to_keys();
+    let (encrypt, k, r) =
+        hashed.map_err(|error| fault::failure("cannot hash the password", &error))?.to_keys();
     let plain = serde_json::to_vec(master).context("cannot write the key as JSON")?;
     file.data = Cipher::of_parts(&encrypt, &k, &r)?.encrypt(&plain)?;
     let content = serde_json::to_vec(&file).context("cannot write the key as JSON")?;

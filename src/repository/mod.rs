@@ -17,6 +17,8 @@ mod prune;
 mod save;
 mod sizes;
 pub mod store;
+#[cfg(test)]
+mod tests;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -264,7 +266,8 @@ impl Repository {
         cache: Option<&Path>,
     ) -> Result<rustic_core::Repository<OpenStatus>> {
         let credentials = Credentials::Masterkey(self.master.clone());
-        let opened = closed(&self.store, gate, bars, cache).and_then(|repository| repository.open(&credentials));
+        let opened =
+            closed(&self.store, gate, bars, cache).and_then(|repository| repository.open(&credentials));
         opened.map_err(|error| not_opened(&*self.store, &error))
     }
 
@@ -281,7 +284,9 @@ impl Repository {
                 Err(error) => match fault::store_error(&error).map(|error| error.trouble) {
                     // It was removed meanwhile.
                     Some(Trouble::Absent) => {}
-                    Some(Trouble::Connection) => return Err(fault::failure("cannot list the backups", &error)),
+                    Some(Trouble::Connection) => {
+                        return Err(fault::failure("cannot list the backups", &error));
+                    }
                     _ => unreadable.push(not_read(&id, &error)),
                 },
             }
@@ -296,7 +301,8 @@ impl Repository {
             return Ok(Arc::clone(browser));
         }
         let quiet = Arc::default();
-        let indexed = self.indexed(&Gate::new(&quiet), || Bars::bytes(&quiet), |session| session.to_indexed())?;
+        let indexed =
+            self.indexed(&Gate::new(&quiet), || Bars::bytes(&quiet), |session| session.to_indexed())?;
         Ok(Arc::clone(browser.insert(Arc::new(Browser::new(indexed)))))
     }
 
@@ -340,7 +346,11 @@ fn on(backend: Backend, bars: Bars, cache: Option<&Path>) -> RusticResult<rustic
     let mut options = RepositoryOptions::default();
     options.no_cache = cache.is_none();
     options.cache_dir = cache.map(Path::to_owned);
-    rustic_core::Repository::new_with_progress(&options, &RepositoryBackends::new(Arc::new(backend), None), bars)
+    rustic_core::Repository::new_with_progress(
+        &options,
+        &RepositoryBackends::new(Arc::new(backend), None),
+        bars,
+    )
 }
 
 /// Packs of a fixed size: rustic's own grow with the repository, and memory with them.
@@ -354,8 +364,9 @@ fn layout() -> ConfigOptions {
 }
 
 fn half(place: &str, state: &str, missing: &str) -> Failure {
-    Failure::failed(format!("the repository at {place} is not whole: {state}"))
-        .hint(format!("restore its {missing} from a copy; where no backup is in it yet, empty it and begin anew"))
+    Failure::failed(format!("the repository at {place} is not whole: {state}")).hint(format!(
+        "restore its {missing} from a copy; where no backup is in it yet, empty it and begin anew"
+    ))
 }
 
 fn not_opened(store: &dyn Store, error: &RusticError) -> Failure {
@@ -372,7 +383,9 @@ fn not_opened(store: &dyn Store, error: &RusticError) -> Failure {
 /// rustic tells a password that fits no key, and no key that could fit, alike.
 fn damaged_key(store: &dyn Store) -> Option<String> {
     let keys = store.list(FileKind::Key).ok()?;
-    keys.iter().find_map(|(name, _)| backend::read_sound(store, FileKind::Key, name).err()).map(|it| it.message)
+    keys.iter()
+        .find_map(|(name, _)| backend::read_sound(store, FileKind::Key, name).err())
+        .map(|it| it.message)
 }
 
 fn not_read(id: &SnapshotId, error: &RusticError) -> String {

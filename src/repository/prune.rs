@@ -56,7 +56,10 @@ pub(super) fn prune(repository: &Repository, forget: &[String], progress: &Arc<P
 
 /// The plan comes first: where it fails, for a snapshot that cannot be read or a pack that is
 /// missing, nothing is removed.
-fn forget_and_prune<S: Open>(session: &rustic_core::Repository<S>, forget: &[String]) -> RusticResult<Pruned> {
+fn forget_and_prune<S: Open>(
+    session: &rustic_core::Repository<S>,
+    forget: &[String],
+) -> RusticResult<Pruned> {
     let ids = forget.iter().map(|id| id.parse::<SnapshotId>()).collect::<RusticResult<Vec<_>>>()?;
     let options = PruneOptions::default().ignore_snaps(ids.clone());
     let plan = session.prune_plan(&options)?;
@@ -99,7 +102,10 @@ mod tests {
     fn judged(keep: &Keep, times: &[&str]) -> Vec<String> {
         let now = "2026-03-10T12:00:00Z".parse().unwrap();
         let verdicts = judge(snapshots(times), keep, now).unwrap();
-        verdicts.iter().map(|it| format!("{} {} {}", it.snapshot.time, it.keep, it.reasons.join(","))).collect()
+        verdicts
+            .iter()
+            .map(|it| format!("{} {} {}", it.snapshot.time, it.keep, it.reasons.join(",")))
+            .collect()
     }
 
     #[test]

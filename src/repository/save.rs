@@ -100,7 +100,9 @@ fn whole(counts: &Counts, snapshot: &SnapshotFile) -> Result<()> {
         return Ok(());
     }
     let offered = counts.files;
-    Err(Failure::failed(format!("only {arrived} of {offered} files arrived in the repository; nothing was saved")))
+    Err(Failure::failed(format!(
+        "only {arrived} of {offered} files arrived in the repository; nothing was saved"
+    )))
 }
 
 /// The tree with the sizes that were read. Nearly always every tree on the way is new: looking at the
@@ -112,7 +114,8 @@ fn correct(repository: &Repository, gate: &Arc<Gate>, root: TreeId, sizes: &Size
         Err(_) => {
             corrected = Corrected::default();
             let quiet = Arc::default();
-            let indexed = repository.indexed(gate, || Bars::bytes(&quiet), |session| session.to_indexed_ids())?;
+            let indexed =
+                repository.indexed(gate, || Bars::bytes(&quiet), |session| session.to_indexed_ids())?;
             corrected_in(&mut corrected, indexed, root, sizes)?
         }
     };
@@ -122,7 +125,10 @@ fn correct(repository: &Repository, gate: &Arc<Gate>, root: TreeId, sizes: &Size
     Ok(id)
 }
 
-fn of_this_run(repository: &Repository, gate: &Arc<Gate>) -> Result<rustic_core::Repository<impl IndexedTree>> {
+fn of_this_run(
+    repository: &Repository,
+    gate: &Arc<Gate>,
+) -> Result<rustic_core::Repository<impl IndexedTree>> {
     let backend = Backend::new(&repository.store, gate).of_this_run();
     let quiet = Arc::default();
     // Without the cache: it would take the index files that are not shown for removed.

@@ -7,6 +7,8 @@
 //! `AUTOODOO_TEST_ONLY=word,word` runs only those checks whose name has one of the words (and those
 //! that bring the site up).
 
+#[path = "../support/certificate.rs"]
+mod certificate;
 mod certified;
 #[path = "../support/challtestsrv.rs"]
 mod challtestsrv;

@@ -1,5 +1,6 @@
 //! Whole commands on an engine in memory: what a user sees, and what is left when things go wrong.
 
+mod backups;
 mod ca;
 mod certificates;
 mod elsewhere;

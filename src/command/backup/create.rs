@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::cold;
 use super::copy::{Copying, is_repository};
 use super::desk::{Desk, databases, logs_since, subject, volume};
 use super::opened::chosen;
 use super::summary::{Copied, Outcome};
+use super::{cold, kit};
 use crate::backup::manifest::BackupKind;
 use crate::backup::memory::{BackupMemory, Success};
 use crate::backup::plan::{Action, BackupPlan, Facts, Step, TargetFacts, Weight};
@@ -54,7 +54,14 @@ pub async fn cmd_create<A: Adapters>(context: &Context<'_, A>, args: &CreateArgs
     let desk = Desk::set_up(context, &loaded, &engine, &observed, helper).await?;
     let done = at_desk(context, &loaded, &engine, &observed, &targets, args, &desk).await;
     let cleared = desk.clear(&engine).await;
-    finish(context, done?)?;
+    let outcome = done?;
+    if kit::is_to_be_kept(&loaded, &loaded.dir.backups()?)? {
+        context.ui.warning(
+            "nobody has said that the recovery kit is kept elsewhere: without this server's files no backup can be \
+             read; `autoodoo backup key show` prints it",
+        );
+    }
+    finish(context, outcome)?;
     cleared
 }
 

@@ -71,7 +71,7 @@ pub async fn open<A: Adapters>(
     let (password, access) = access::of(loaded, target)?;
     let store = context.adapters.store(&target.place, &access)?;
     let known = loaded.dir.backups()?.target(target).and_then(|memory| memory.repository.clone());
-    let cache = loaded.dir.state_dir().join("cache").join(target.name.as_str());
+    let cache = loaded.dir.backup_cache(&target.name);
     let place = target.place.to_string();
     let name = target.name.to_string();
     let opened = blocking(move || {
