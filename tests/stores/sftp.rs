@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +16,9 @@ use bytes::Bytes;
 
 use super::contract::{self, content, name, trouble};
 use super::daemon::free_address;
-use super::sshd::{RESTRICTED, Relay, Sshd, descendants};
+use super::fault::{Fault, Proxy};
+use super::repository::{self, Restic};
+use super::sshd::{RESTRICTED, Sshd, descendants, slowly};
 
 fn files_below(directory: &Path) -> usize {
     fs::read_dir(directory).map_or(0, Iterator::count)
@@ -29,11 +32,7 @@ fn an_ordinary_account_holds_the_contract() {
     let store = sshd.store(&repository);
     assert_eq!(store.list(FileKind::Pack).unwrap(), []);
     store.create().unwrap();
-    store.create().unwrap();
-    contract::files_are_added_and_read(&store);
-    contract::large_files_come_back_as_they_were(&store);
-    contract::threads_share_it(&store);
-    contract::files_are_removed(&store);
+    contract::holds(&store);
     assert_eq!(files_below(&repository.join("tmp")), 0);
     assert_eq!(files_below(&repository.join("data")), 256);
 }
@@ -93,33 +92,38 @@ fn what_an_account_may_do_is_found_by_trying() {
 #[test]
 fn a_cut_upload_is_done_again() {
     let sshd = Sshd::start();
-    let relay = Relay::to(sshd.address);
+    let proxy = Proxy::start(sshd.address);
     for line in [sshd.public_key(), authorized_keys_line(&sshd.public_key())] {
         sshd.authorise(&line);
         let repository = sshd.prepared_repository(if line.starts_with("ssh") { "plain" } else { "linked" });
-        let account = sshd.account_at(relay.address);
-        let store = Patient::new(SftpStore::new(account, repository.to_str().unwrap()));
-        store.free().unwrap();
-        relay.break_after(3_000_000);
-        let data = content(8_000_000);
-        store.write(FileKind::Pack, &name(5), std::slice::from_ref(&data)).unwrap();
-        assert!(relay.has_broken());
-        assert!(store.read(FileKind::Pack, &name(5)).unwrap() == data);
+        let (kind, data) = (FileKind::Pack, content(8_000_000));
+        let store = SftpStore::new(sshd.account_at(proxy.address), repository.to_str().unwrap());
+        proxy.then([Fault::CutSending(3_000_000)]);
+        let error = store.write(kind, &name(4), std::slice::from_ref(&data)).unwrap_err();
+        assert_eq!(error.trouble, Trouble::Connection);
+        assert!(error.message.contains("the connection broke: "), "{error}");
+        assert_eq!(store.list(kind).unwrap(), []);
+
+        let store = Patient::new(store);
+        proxy.then([Fault::CutSending(3_000_000)]);
+        store.write(kind, &name(5), std::slice::from_ref(&data)).unwrap();
+        proxy.then([Fault::CutReceiving(3_000_000)]);
+        assert!(store.read(kind, &name(5)).unwrap() == data);
+        assert!(proxy.is_done());
     }
 }
 
 #[test]
 fn a_cut_upload_under_its_own_name_is_seen() {
     let sshd = Sshd::start();
-    let relay = Relay::to(sshd.address);
+    let proxy = Proxy::start(sshd.address);
     sshd.authorise(&format!("{RESTRICTED}{}", sshd.public_key()));
     let repository = sshd.prepared_repository("direct");
-    let store = Patient::new(SftpStore::new(sshd.account_at(relay.address), repository.to_str().unwrap()));
-    store.free().unwrap();
-    relay.break_after(3_000_000);
-    let error = store.write(FileKind::Pack, &name(5), &[content(8_000_000)]).unwrap_err();
+    let store = SftpStore::new(sshd.account_at(proxy.address), repository.to_str().unwrap());
+    proxy.then([Fault::CutSending(3_000_000)]);
+    let error = Patient::new(store).write(FileKind::Pack, &name(5), &[content(8_000_000)]).unwrap_err();
     assert_eq!(error.trouble, Trouble::Exists);
-    assert!(error.message.contains("instead of 8000000: an upload was cut off"), "{}", error.message);
+    assert!(error.message.contains("instead of 8000000: an upload was cut off"), "{error}");
 }
 
 #[test]
@@ -233,10 +237,8 @@ fn a_full_server_says_so_and_keeps_what_it_has() {
 fn a_slow_line_is_only_slow() {
     let sshd = Sshd::start();
     let repository = sshd.prepared_repository("repository");
-    let relay = Relay::to(sshd.address);
-    let store = SftpStore::new(sshd.account_at(relay.address), repository.to_str().unwrap());
-    store.free().unwrap();
-    relay.slow_down(Duration::from_millis(20));
+    let address = slowly(sshd.address, Duration::from_millis(20));
+    let store = SftpStore::new(sshd.account_at(address), repository.to_str().unwrap());
     let began = Instant::now();
     let data = content(2_000_000);
     store.write(FileKind::Pack, &name(1), std::slice::from_ref(&data)).unwrap();
@@ -292,4 +294,20 @@ fn leftovers_of_killed_runs_are_removed_the_next_day() {
     let left: Vec<_> =
         fs::read_dir(repository.join("tmp")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["young"]);
+}
+
+/// restic reads the same directory on the server itself.
+#[test]
+fn a_whole_repository_lies_there() {
+    let sshd = Sshd::start();
+    let directory = sshd.own_directory("ordinary");
+    let store: Arc<dyn Store> = Arc::new(sshd.store(&directory));
+    repository::works(&store, &Restic::at(directory.to_str().unwrap().to_owned()));
+
+    for line in [authorized_keys_line(&sshd.public_key()), format!("{RESTRICTED}{}", sshd.public_key())] {
+        sshd.authorise(&line);
+        let prepared = sshd.prepared_repository(if line.contains("hardlink") { "linked" } else { "direct" });
+        let store: Arc<dyn Store> = Arc::new(sshd.store(&prepared));
+        repository::only_grows(&store);
+    }
 }

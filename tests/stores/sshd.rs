@@ -6,8 +6,6 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -180,57 +178,25 @@ pub fn descendants(process: u32) -> Vec<u32> {
     found
 }
 
-/// Stands between client and server: slow, or broken after so many bytes of the client's.
-pub struct Relay {
-    pub address: SocketAddr,
-    /// Bytes until the connection breaks, which happens once.
-    left: Arc<AtomicI64>,
-    /// Milliseconds of waiting for each 16 KiB.
-    delay: Arc<AtomicU64>,
+/// An address at which the server is slow: each 16 KiB of the client's waits for so long.
+pub fn slowly(server: SocketAddr, delay: Duration) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let server = TcpStream::connect(server).unwrap();
+            let (client_back, server_back) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || pass(client, server, delay));
+            thread::spawn(move || pass(server_back, client_back, Duration::ZERO));
+        }
+    });
+    address
 }
 
-impl Relay {
-    pub fn to(server: SocketAddr) -> Relay {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let relay = Relay { address, left: Arc::new(AtomicI64::new(i64::MAX)), delay: Arc::default() };
-        let (left, delay) = (Arc::clone(&relay.left), Arc::clone(&relay.delay));
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let server = TcpStream::connect(server).unwrap();
-                let (client_back, server_back) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                let (left, delay) = (Arc::clone(&left), Arc::clone(&delay));
-                thread::spawn(move || pass(client, server, &left, &delay));
-                let endless = AtomicI64::new(i64::MAX);
-                thread::spawn(move || pass(server_back, client_back, &endless, &AtomicU64::new(0)));
-            }
-        });
-        relay
-    }
-
-    pub fn break_after(&self, bytes: i64) {
-        self.left.store(bytes, Ordering::SeqCst);
-    }
-
-    /// Whether it broke.
-    pub fn has_broken(&self) -> bool {
-        self.left.load(Ordering::SeqCst) > i64::MAX / 2
-    }
-
-    pub fn slow_down(&self, delay: Duration) {
-        self.delay.store(delay.as_millis().try_into().unwrap(), Ordering::SeqCst);
-    }
-}
-
-fn pass(mut from: TcpStream, mut into: TcpStream, left: &AtomicI64, delay: &AtomicU64) {
+fn pass(mut from: TcpStream, mut into: TcpStream, delay: Duration) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
-        thread::sleep(Duration::from_millis(delay.load(Ordering::SeqCst)));
-        let count = i64::try_from(read).unwrap();
-        if left.fetch_sub(count, Ordering::SeqCst) <= count {
-            left.store(i64::MAX, Ordering::SeqCst);
-            break;
-        }
+        thread::sleep(delay);
         if into.write_all(&buffer[..read]).is_err() {
             break;
         }

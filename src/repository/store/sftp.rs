@@ -17,16 +17,13 @@ use tokio::net::unix::pipe;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-use super::{Access, FileKind, Store, StoreError, StoreResult, Trouble};
+use super::{Access, FileKind, Store, StoreError, StoreResult, Trouble, is_name};
 use crate::name::Port;
 use crate::site::backup::Place;
 pub use probe::{Finding, prove_append_only};
 use session::{Session, UNDER_WAY};
 use ssh::Client;
 pub use ssh::{Account, authorized_keys_line};
-
-/// Digits of the name of a file: SHA-256 in hexadecimal.
-const DIGITS: usize = 64;
 
 /// Directories of a repository, and the one for files under way.
 const TOP: [&str; 6] = ["data", "keys", "snapshots", "index", "locks", UNDER_WAY];
@@ -179,10 +176,6 @@ impl Store for SftpStore {
     fn free(&self) -> StoreResult<Option<u64>> {
         self.ask(|session| async move { session.free().await })
     }
-}
-
-fn is_name(name: &str) -> bool {
-    name.len() == DIGITS && name.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn directories(kind: FileKind) -> Vec<String> {
