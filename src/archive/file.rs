@@ -42,6 +42,13 @@ impl Unfinished {
         Some(space.f_bavail.saturating_mul(space.f_frsize))
     }
 
+    /// Bytes that it has so far.
+    pub fn length(&self) -> Result<u64> {
+        let metadata =
+            self.file.metadata().context(format!("cannot look at {}", self.temporary.display()))?;
+        Ok(metadata.len())
+    }
+
     /// Gives it its name, once its bytes are on the disk.
     pub fn keep(mut self) -> Result<()> {
         let place = |error: io::Error| {
@@ -140,6 +147,7 @@ mod tests {
         let path = dir.path().join("acme.tar.zst");
         let mut file = Unfinished::create(&path).unwrap();
         file.write_all(b"whole").unwrap();
+        assert_eq!(file.length().unwrap(), 5);
         assert_eq!(names(dir.path()), ["acme.tar.zst.part"]);
         assert!(file.free().unwrap() > 0);
         file.keep().unwrap();

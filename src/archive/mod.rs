@@ -15,14 +15,13 @@ mod sums;
 mod tarball;
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::path::Path;
 use std::thread::{self, ScopedJoinHandle};
 
 use zstd::stream::read::Encoder;
 
 use crate::backup::layout;
 use crate::backup::manifest::Manifest;
-use crate::backup::source::{Entry, Source};
+use crate::backup::source::Source;
 use crate::failure::{Failure, Result};
 use pipe::{Inlet, Outlet, is_unread, pipe};
 pub use readme::{Readme, Subject};
@@ -115,21 +114,14 @@ impl Export<'_> {
         tarball.readme(&readme.to_string())?;
         for entry in self.source.entries() {
             let entry = entry?;
-            if self.is_for_these_eyes(&entry) {
+            // Of what is for everybody the source has left out the secrets, and counted without them.
+            if self.recipients.is_sealed() || !layout::is_secret(&entry.path) {
                 tarball.entry(entry)?;
             }
         }
         let (into, written) = tarball.finish()?;
         into.finish()?;
         Ok(written)
-    }
-
-    /// Passwords and private keys leave the server sealed or not at all. Generated files repeat some
-    /// of them, and are made anew from the others.
-    fn is_for_these_eyes(&self, entry: &Entry) -> bool {
-        let configuration = Path::new(layout::CONFIGURATION);
-        self.recipients.is_sealed()
-            || !["secrets", "generated"].iter().any(|name| entry.path.starts_with(configuration.join(name)))
     }
 }
 

@@ -79,14 +79,15 @@ impl Readme<'_> {
 
     fn content(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(CONTENT)?;
-        f.write_str(if self.recipients.is_sealed() { "Nothing was left out.\n" } else { LEFT_OUT })
+        f.write_str(if self.recipients.is_sealed() { "" } else { LEFT_OUT })
     }
 }
 
 const CONTENT: &str = "
 What is in it
 
-    manifest.json           versions, sizes, counts of rows and files, and what was missing already
+    manifest.json           versions, sizes, counts of rows and files, what was missing already, and
+                            what was left out
     databases/globals.sql   roles
     databases/NAME/dump.pgdump
                             a dump in pg_dump's custom format; a long one comes in parts of 32 MiB
@@ -96,10 +97,9 @@ What is in it
     filestore/NAME          the files; the name of each is the SHA-1 of its content
     configuration           the site's files
     logs                    logs of the containers; long ones in parts, too
-
 ";
 
-const LEFT_OUT: &str = "\
+const LEFT_OUT: &str = "
 Left out, because this file is not sealed: configuration/secrets and configuration/generated
 (passwords and private keys). The databases hold personal data and hashes of passwords all the same.
 ";

@@ -10,7 +10,7 @@ use super::age_key::AgeKey;
 use super::openpgp::Certificate;
 
 /// A file is sealed in one way only: whoever holds one of the keys opens all of it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub enum Recipients {
     /// Everybody who gets the file.
     #[default]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use crate::backup::layout;
 use crate::failure::{Context, Result};
 use crate::stack::dirs;
 
@@ -43,7 +44,7 @@ pub(super) enum Content {
 
 impl Piece {
     pub(super) fn is_secret(&self) -> bool {
-        self.path.starts_with("secrets")
+        layout::is_secret(&Path::new(layout::CONFIGURATION).join(&self.path))
     }
 
     pub(super) fn bytes(&self) -> u64 {

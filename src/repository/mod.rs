@@ -17,6 +17,8 @@ mod prune;
 mod save;
 mod sizes;
 pub mod store;
+#[cfg(test)]
+mod tests;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

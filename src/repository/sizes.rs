@@ -112,3 +112,18 @@ fn digits(hex: &str) -> Result<Vec<u8>> {
     let pairs = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16));
     pairs.collect::<std::result::Result<_, _>>().context("an id has no hexadecimal digits")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_found_by_path() {
+        let mut sizes = Sizes::default();
+        assert!(sizes.is_empty());
+        sizes.insert(Path::new("a/b/c"), 1);
+        sizes.insert(Path::new("d"), 2);
+        assert_eq!(sizes.files[OsStr::new("d")], 2);
+        assert_eq!(sizes.directories[OsStr::new("a")].directories[OsStr::new("b")].files[OsStr::new("c")], 1);
+    }
+}

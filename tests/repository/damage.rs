@@ -89,7 +89,8 @@ fn a_file_that_is_gone_is_found() {
 fn each_damaged_pack_is_told() {
     let place = tempfile::tempdir().unwrap();
     let files = repository(place.path());
-    let packs: Vec<&PathBuf> = files.iter().filter(|file| file.starts_with(place.path().join("data"))).collect();
+    let packs: Vec<&PathBuf> =
+        files.iter().filter(|file| file.starts_with(place.path().join("data"))).collect();
     for pack in &packs {
         let mut bytes = fs::read(pack).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
@@ -98,7 +99,10 @@ fn each_damaged_pack_is_told() {
     let complaints = complaints(place.path());
     for pack in &packs {
         let name = pack.file_name().unwrap().to_str().unwrap();
-        assert!(complaints.iter().any(|it| it.contains(name) && it.contains("is damaged")), "{name}: {complaints:?}");
+        assert!(
+            complaints.iter().any(|it| it.contains(name) && it.contains("is damaged")),
+            "{name}: {complaints:?}"
+        );
     }
 }
 

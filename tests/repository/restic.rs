@@ -50,7 +50,8 @@ fn we_read_what_restic_saved() {
     assert_eq!((snapshot.host.as_str(), snapshot.tags.as_slice()), ("acme", &["by hand".to_owned()][..]));
     let below = source.strip_prefix("/").unwrap();
     let read = content(&repository, &snapshot.id);
-    let read = read.into_iter().map(|(path, content)| (path.strip_prefix(below).unwrap().to_owned(), content));
+    let read =
+        read.into_iter().map(|(path, content)| (path.strip_prefix(below).unwrap().to_owned(), content));
     assert_eq!(read.collect::<BTreeMap<_, _>>(), files.0);
     assert_eq!(repository.check(Depth::Data(1.0), &Arc::default()).unwrap(), [""; 0]);
 }

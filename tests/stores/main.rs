@@ -1,5 +1,6 @@
 //! Places for repositories against real servers, which a test starts for itself.
 
+mod backup_server;
 #[path = "../support/certificate.rs"]
 mod certificate;
 mod contract;

@@ -62,11 +62,22 @@ impl Sshd {
         fs::write(file("sshd_config"), config).unwrap();
         // sshd refuses to start without it.
         fs::create_dir_all("/run/sshd").expect("the tests run as root");
+        self.listen();
+    }
+
+    fn listen(&mut self) {
+        let config = self.path("sshd_config");
         let mut command = Command::new("/usr/sbin/sshd");
-        command.args(["-D", "-e", "-f", &file("sshd_config")]);
+        command.args(["-D", "-e", "-f"]).arg(config);
         self.daemon = Daemon::logged(&mut command, &self.directory.path().join("sshd.log"));
         let address = self.address;
         self.daemon.wait_until("sshd", || TcpStream::connect(address).is_ok());
+    }
+
+    /// With the configuration as it is now.
+    pub fn restart(&mut self) {
+        self.daemon.stop();
+        self.listen();
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

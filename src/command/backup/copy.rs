@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::access;
 use super::line::Line;
-use super::opened::{absent, blocking, expected, position, telling};
+use super::opened::{blocking, position, telling};
+use super::setup::open_or_make;
 use crate::backup::words::bytes;
 use crate::capture::{Moment, Secrets};
 use crate::command::site::Loaded;
@@ -100,25 +101,18 @@ impl<A: Adapters> Copying<'_, A> {
     async fn open(&self, target: &Target, estimated_bytes: u64, line: Arc<Line>) -> Result<Repository> {
         let (password, _) = access::of(self.loaded, target)?;
         let known = self.loaded.dir.backups()?.target(target).and_then(|memory| memory.repository.clone());
-        let cache = self.loaded.dir.state_dir().join("cache").join(target.name.as_str());
+        let cache = self.loaded.dir.backup_cache(&target.name);
         let (name, place) = (target.name.to_string(), target.place.to_string());
-        let remembered = known.clone();
+        let is_new = known.is_none();
         let repository = blocking(move || {
-            let is_there = Repository::exists(&*line)?;
-            if !is_there && known.is_some() {
-                return Err(absent(&name, &place, true));
-            }
-            has_room(&*line, &name, estimated_bytes)?;
             let store: Arc<dyn Store> = line;
-            if !is_there {
-                return Repository::init(store, &password);
-            }
-            let repository = Repository::open(store, &password, Some(&cache))?;
-            expected(&name, &place, known.as_deref(), &repository.id())?;
+            let made = open_or_make(Arc::clone(&store), &password, &cache, known.as_deref(), &name, &place);
+            let (repository, _) = made?;
+            has_room(&*store, &name, estimated_bytes)?;
             Ok(repository)
         })
         .await?;
-        if remembered.is_none() {
+        if is_new {
             self.remember(target, &repository)?;
         }
         Ok(repository)

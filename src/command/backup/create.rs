@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::cold;
 use super::copy::{Copying, is_repository};
 use super::desk::{Desk, databases, logs_since, subject, volume};
 use super::opened::chosen;
 use super::summary::{Copied, Outcome};
+use super::{cold, kit};
 use crate::backup::manifest::BackupKind;
 use crate::backup::memory::{BackupMemory, Success};
 use crate::backup::plan::{Action, BackupPlan, Facts, Step, TargetFacts, Weight};
@@ -54,7 +54,14 @@ pub async fn cmd_create<A: Adapters>(context: &Context<'_, A>, args: &CreateArgs
     let desk = Desk::set_up(context, &loaded, &engine, &observed, helper).await?;
     let done = at_desk(context, &loaded, &engine, &observed, &targets, args, &desk).await;
     let cleared = desk.clear(&engine).await;
-    finish(context, done?)?;
+    let outcome = done?;
+    if kit::is_to_be_kept(&loaded, &loaded.dir.backups()?)? {
+        context.ui.warning(
+            "nobody has said that the recovery kit is kept elsewhere: without this server's files no backup can be \
+             read; `autoodoo backup key show` prints it",
+        );
+    }
+    finish(context, outcome)?;
     cleared
 }
 
@@ -183,14 +190,15 @@ async fn at_desk<A: Adapters>(
         copying,
         stopped: Cell::default(),
     };
-    until_interrupted(context, &progress, performance.carry_out(&plan)).await
+    until_interrupted(context, &progress, performance.carry_out(&plan), interruption).await
 }
 
 /// Ctrl-C lets the run let go of what it holds; a second one does not wait for that.
-async fn until_interrupted<A: Adapters, T>(
+pub(super) async fn until_interrupted<A: Adapters, T>(
     context: &Context<'_, A>,
     progress: &Progress,
     work: impl Future<Output = Result<T>>,
+    interruption: fn() -> Failure,
 ) -> Result<T> {
     let mut work = pin!(work);
     tokio::select! {
@@ -203,6 +211,23 @@ async fn until_interrupted<A: Adapters, T>(
         done = &mut work => done,
         () = context.adapters.interrupted() => Err(interruption()),
         () = tokio::time::sleep(LAST_MOMENT) => Err(interruption()),
+    }
+}
+
+/// Gives up work that cannot be told to stop.
+pub(super) async fn unless_stopped<T>(
+    progress: &Progress,
+    work: impl Future<Output = Result<T>>,
+    interruption: fn() -> Failure,
+) -> Result<T> {
+    let stopped = async {
+        while !progress.stop.load(Ordering::Relaxed) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        () = stopped => Err(interruption()),
     }
 }
 
@@ -303,7 +328,7 @@ impl<'a, A: Adapters> Performance<'a, A> {
             }
             Action::Capture { .. } => {
                 let beginning = Moment::begin(self.engine, self.subject, self.context.ui);
-                hand.moment = Some(self.unless_stopped(beginning).await?);
+                hand.moment = Some(unless_stopped(&self.copying.progress, beginning, interruption).await?);
             }
             Action::BackUp { target, estimated_bytes, .. } => {
                 return self.back_up(target, estimated_bytes.unwrap_or_default(), hand).await;
@@ -409,18 +434,6 @@ impl<'a, A: Adapters> Performance<'a, A> {
                 }
                 (None, std::collections::BTreeMap::new())
             }
-        }
-    }
-
-    async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let stopped = async {
-            while !self.is_stopped() {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        tokio::select! {
-            done = work => done,
-            () = stopped => Err(interruption()),
         }
     }
 

@@ -5,19 +5,24 @@ mod cold;
 mod copy;
 mod create;
 pub(super) mod desk;
+mod export;
+pub mod kit;
 mod line;
 mod list;
 mod manifests;
 pub(super) mod opened;
 mod prune;
 mod read;
+mod sealing;
+mod setup;
+pub mod standing;
 mod summary;
 mod verify;
 mod whole;
 
 use super::{Adapters, Context};
 use crate::cli::{BackupArgs, BackupCommand};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 
 pub async fn cmd_backup<A: Adapters>(context: &Context<'_, A>, args: &BackupArgs) -> Result<()> {
     match &args.command {
@@ -28,6 +33,19 @@ pub async fn cmd_backup<A: Adapters>(context: &Context<'_, A>, args: &BackupArgs
         Some(BackupCommand::Prune(args)) => prune::cmd_prune(context, args).await,
         Some(BackupCommand::Ls(args)) => read::cmd_ls(context, args).await,
         Some(BackupCommand::Cat(args)) => read::cmd_cat(context, args).await,
-        Some(_) => todo!(),
+        Some(BackupCommand::Setup(args)) => setup::cmd_setup(context, args).await,
+        Some(BackupCommand::Key(command)) => kit::cmd_key(context, command),
+        Some(BackupCommand::Probe(_)) => Err(Failure::failed("`backup probe` is not built yet")),
+        Some(BackupCommand::Export(args)) => export::cmd_export(context, args).await,
     }
+}
+
+/// The line that lets a key add files and nothing else (sshd(8), "AUTHORIZED_KEYS FILE FORMAT";
+/// sftp-server(8)).
+fn authorized_keys_line(public_key: &str) -> String {
+    format!(
+        "restrict,command=\"internal-sftp -u 0277 -p open,close,read,write,lstat,fstat,stat,opendir,readdir,\
+         realpath,fsync,statvfs,fstatvfs,limits\" {}",
+        public_key.trim()
+    )
 }

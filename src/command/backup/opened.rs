@@ -57,7 +57,7 @@ pub fn readable(loaded: &Loaded, name: Option<&str>) -> Result<Vec<Target>> {
             "target {} only takes sealed exports; what is in it cannot be read from here",
             drop.name
         ))
-        .hint("read it where its server has moved it to; RESTORE.txt in each export says how"));
+        .hint("read it where its server has moved it to; README.txt in each export says how"));
     }
     Ok(repositories)
 }
@@ -71,7 +71,7 @@ pub async fn open<A: Adapters>(
     let (password, access) = access::of(loaded, target)?;
     let store = context.adapters.store(&target.place, &access)?;
     let known = loaded.dir.backups()?.target(target).and_then(|memory| memory.repository.clone());
-    let cache = loaded.dir.state_dir().join("cache").join(target.name.as_str());
+    let cache = loaded.dir.backup_cache(&target.name);
     let place = target.place.to_string();
     let name = target.name.to_string();
     let opened = blocking(move || {

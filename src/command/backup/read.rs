@@ -16,7 +16,7 @@ use crate::failure::{Failure, Result};
 use crate::repository::Repository;
 
 /// Chunks between the thread that reads and the one that prints.
-const CHUNKS: usize = 8;
+pub(super) const CHUNKS: usize = 8;
 
 /// A file of a backup; a directory ends in `/` for people.
 #[derive(Debug, Serialize)]
@@ -110,7 +110,7 @@ fn inside(path: &str) -> String {
 }
 
 /// Passes what is written on to the thread that prints.
-struct Sender(mpsc::Sender<Bytes>);
+pub(super) struct Sender(pub(super) mpsc::Sender<Bytes>);
 
 impl Write for Sender {
     fn write(&mut self, chunk: &[u8]) -> io::Result<usize> {

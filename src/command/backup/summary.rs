@@ -64,17 +64,8 @@ impl Outcome {
         self.stalls.values().copied().max().unwrap_or_default()
     }
 
-    /// Attachments that were missing or altered on this host, one sentence each.
     fn damage(&self) -> Vec<String> {
-        let databases = self.manifest.iter().flat_map(|manifest| &manifest.databases);
-        let told = databases.flat_map(|database| {
-            let facts = &database.attachments;
-            let tell = move |what: &'static str| {
-                move |name: &String| format!("database {}: {name} is {what}", database.name)
-            };
-            facts.missing.iter().map(tell("missing")).chain(facts.altered.iter().map(tell("altered")))
-        });
-        told.collect()
+        self.manifest.iter().flat_map(damage).collect()
     }
 
     /// Failures of optional targets, where others have the backup.
@@ -106,17 +97,7 @@ impl Outcome {
         if damage.is_empty() {
             return Ok(());
         }
-        let more = damage.len().saturating_sub(NAMED);
-        let told = damage.iter().take(NAMED).cloned().chain((more > 0).then(|| format!("and {more} more")));
-        let attachments = count(damage.len() as u64, "attachment");
-        let (are, were) = if damage.len() == 1 { ("is", "was") } else { ("are", "were") };
-        Err(Failure::new(
-            Kind::Verification,
-            format!("the backup was saved, and {attachments} of the site {are} damaged"),
-        )
-        .evidence(told)
-        .hint(format!("an older backup may have what {were} lost: `autoodoo backup cat ID filestore/DATABASE/NAME > FILE`"))
-        .hint("or delete those attachments in Odoo; until then each backup says so"))
+        Err(damaged("the backup was saved", &damage))
     }
 
     fn failed(self) -> Failure {
@@ -143,6 +124,33 @@ impl Outcome {
         }
         failure
     }
+}
+
+/// Attachments that were missing or altered on this host, one sentence each.
+pub(super) fn damage(manifest: &Manifest) -> Vec<String> {
+    let told = manifest.databases.iter().flat_map(|database| {
+        let facts = &database.attachments;
+        let tell = move |what: &'static str| {
+            move |name: &String| format!("database {}: {name} is {what}", database.name)
+        };
+        facts.missing.iter().map(tell("missing")).chain(facts.altered.iter().map(tell("altered")))
+    });
+    told.collect()
+}
+
+/// `done`: what was done all the same.
+pub(super) fn damaged(done: &str, damage: &[String]) -> Failure {
+    let more = damage.len().saturating_sub(NAMED);
+    let told = damage.iter().take(NAMED).cloned().chain((more > 0).then(|| format!("and {more} more")));
+    let attachments = count(damage.len() as u64, "attachment");
+    let (are, were) = if damage.len() == 1 { ("is", "was") } else { ("are", "were") };
+    Failure::new(
+        Kind::Verification,
+        format!("{done}, and {attachments} of the site {are} damaged"),
+    )
+    .evidence(told)
+    .hint(format!("an older backup may have what {were} lost: `autoodoo backup cat ID filestore/DATABASE/NAME > FILE`"))
+    .hint("or delete those attachments in Odoo; until then each backup says so")
 }
 
 #[derive(Debug, Serialize)]

@@ -2,6 +2,8 @@
 
 pub mod http;
 pub mod local;
+#[cfg(test)]
+pub mod memory;
 pub mod patience;
 pub mod rest;
 pub mod s3;
@@ -21,7 +23,7 @@ use local::Local;
 use patience::Patient;
 use rest::Rest;
 use s3::{Bucket, S3};
-use sftp::{Account, SftpStore};
+use sftp::SftpStore;
 
 /// What it takes to be let in.
 #[derive(Debug, Clone, Default)]
@@ -37,24 +39,17 @@ pub struct Access {
 
 /// The place that the site file names. Nothing is connected before the first call.
 pub fn open(place: &Place, access: &Access) -> Result<Arc<dyn Store>> {
+    if let Some(store) = SftpStore::at(place, access) {
+        return Ok(Arc::new(Patient::new(store)));
+    }
     match place {
         Place::Local { path } => Ok(Arc::new(Local::new(path))),
-        Place::Sftp { user, host, port, path } => {
-            let account = Account {
-                user: user.clone(),
-                host: host.clone(),
-                port: *port,
-                key: access.ssh_key.clone(),
-                known_hosts: access.known_hosts.clone(),
-            };
-            Ok(Arc::new(Patient::new(SftpStore::new(account, path))))
-        }
         Place::S3 { endpoint, bucket, prefix, region } => {
             let bucket = Bucket { endpoint, name: bucket, prefix, region };
             Ok(Arc::new(Patient::new(S3::new(bucket, access, Limits::default())?)))
         }
         Place::Rest { url } => Ok(Arc::new(Patient::new(Rest::new(url, access, Limits::default())?))),
-        Place::Drop { .. } => Err(Failure::usage("a drop+sftp:// place takes sealed exports: no repository")),
+        Place::Sftp { .. } | Place::Drop { .. } => Err(Failure::failed("this place is none of ssh")),
     }
 }
 

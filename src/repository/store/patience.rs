@@ -25,7 +25,7 @@ impl Default for Limits {
         Limits {
             first: Duration::from_millis(500),
             longest: Duration::from_secs(20),
-            whole: Duration::from_secs(120),
+            whole: Duration::from_mins(2),
         }
     }
 }

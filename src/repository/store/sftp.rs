@@ -17,8 +17,9 @@ use tokio::net::unix::pipe;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-use super::{FileKind, Store, StoreError, StoreResult, Trouble};
+use super::{Access, FileKind, Store, StoreError, StoreResult, Trouble};
 use crate::name::Port;
+use crate::site::backup::Place;
 pub use probe::{Finding, prove_append_only};
 use session::{Session, UNDER_WAY};
 use ssh::Client;
@@ -46,10 +47,26 @@ struct Line {
 }
 
 impl SftpStore {
-    /// `path` as in [`Place::Sftp`](crate::site::backup::Place::Sftp).
+    /// `path` as in [`Place::Sftp`].
     #[must_use]
     pub fn new(account: Account, path: &str) -> SftpStore {
         SftpStore { account, path: path.to_owned(), line: Mutex::new(None) }
+    }
+
+    /// The account that the site file names; `None` of a place of another kind.
+    #[must_use]
+    pub fn at(place: &Place, access: &Access) -> Option<SftpStore> {
+        let (Place::Sftp { user, host, port, path } | Place::Drop { user, host, port, path }) = place else {
+            return None;
+        };
+        let account = Account {
+            user: user.clone(),
+            host: host.clone(),
+            port: *port,
+            key: access.ssh_key.clone(),
+            known_hosts: access.known_hosts.clone(),
+        };
+        Some(SftpStore::new(account, path))
     }
 
     fn line(&self) -> MutexGuard<'_, Option<Line>> {

@@ -15,7 +15,7 @@ use super::session::{Session, UNDER_WAY, fault, patient};
 use super::ssh::Account;
 
 /// What a client that is refused takes at most to say so.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const CONTENT: &[u8] = b"This file proves that nothing but adding is allowed here.\n";
 const WORD: &str = "autoodoo-got-a-shell";
 
@@ -54,15 +54,15 @@ async fn try_files(session: Arc<Session>) -> StoreResult<Vec<Finding>> {
         (further("renamed"), further("linked"), further("pointed"), further("made"));
     let mut files = session.files();
     let mut open = session.sftp().options();
-    let mut mode = Permissions::new();
-    mode.set_read_by_owner(true).set_write_by_owner(true);
+    let mut writable = Permissions::new();
+    writable.set_read_by_owner(true).set_write_by_owner(true);
     let empty = MetaDataBuilder::new().len(0).create();
     let path = session.path(&probe);
     let mut findings = vec![
         grave("overwrite a file", is_refused(open.write(true).open(&path).await.map(drop))?),
         grave("empty a file", is_refused(open.create(true).truncate(true).open(&path).await.map(drop))?),
         grave("shorten a file", is_refused(files.set_metadata(&probe, empty).await)?),
-        grave("change the mode of a file", is_refused(files.set_permissions(&probe, mode).await)?),
+        grave("change the mode of a file", is_refused(files.set_permissions(&probe, writable).await)?),
         harmless("give a file a further name", is_refused(files.hard_link(&probe, &linked).await)?),
         grave("make a symbolic link", is_refused(files.symlink(&probe, &pointed).await)?),
         harmless("make a directory", is_refused(files.create_dir(&made).await)?),

@@ -2,17 +2,18 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io::{ErrorKind, SeekFrom};
+use std::io::{self, ErrorKind, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use openssh_sftp_client::error::SftpErrorKind;
 use openssh_sftp_client::file::File;
 use openssh_sftp_client::fs::Fs;
-use openssh_sftp_client::{Error, Sftp, SftpOptions};
+use openssh_sftp_client::{Error, Sftp, SftpOptions, UnixTimeStamp};
 use tokio::io::{AsyncRead, AsyncSeekExt, AsyncWrite};
 use tokio::sync::Semaphore;
 
@@ -25,11 +26,11 @@ const AT_ONCE: usize = 16;
 /// Pieces of all calls on their way: some 8 MB, sent within [`STALL`] on any line that is of use.
 const IN_FLIGHT: usize = 32;
 /// A server that answers nothing for so long is given up.
-const STALL: Duration = Duration::from_secs(600);
+const STALL: Duration = Duration::from_mins(10);
 /// Files under way lie here until they get their names. restic looks into no directory of this name.
 pub const UNDER_WAY: &str = "tmp";
 /// What lies there for so long was left by a run that was killed.
-const LEFT_BEHIND: Duration = Duration::from_secs(24 * 3600);
+const LEFT_BEHIND: Duration = Duration::from_hours(24);
 
 type Answer<T> = Result<T, Error>;
 
@@ -80,10 +81,9 @@ impl Session {
     async fn may_rename(&self) -> Answer<bool> {
         let absent = under_way("absent");
         match patient(self.files().rename(&absent, under_way("absent"))).await {
-            Err(Error::SftpError(SftpErrorKind::NoSuchFile, _)) => Ok(true),
+            Ok(()) | Err(Error::SftpError(SftpErrorKind::NoSuchFile, _)) => Ok(true),
             Err(Error::SftpError(..)) => Ok(false),
             Err(error) => Err(error),
-            Ok(()) => Ok(true),
         }
     }
 
@@ -101,18 +101,18 @@ impl Session {
     /// Files of a directory; `None` when there is none.
     pub async fn entries(&self, directory: &str) -> StoreResult<Option<Vec<Entry>>> {
         let what = format!("list `{directory}`");
+        let broken = |error: Error| fault(&what, &error);
         let directory = match patient(self.files().open_dir(directory)).await {
             Err(Error::SftpError(SftpErrorKind::NoSuchFile, _)) => return Ok(None),
-            other => other.map_err(|error| fault(&what, &error))?,
+            other => other.map_err(broken)?,
         };
         let mut listed = Box::pin(directory.read_dir());
         let mut entries = Vec::new();
-        while let Some(entry) = patient_next(&mut listed).await {
-            let entry = entry.map_err(|error| fault(&what, &error))?;
+        while let Some(entry) = patient(listed.next().map(Option::transpose)).await.map_err(broken)? {
             let is_file = entry.file_type().is_none_or(|kind| kind.is_file());
             if let (true, Some(name)) = (is_file, entry.filename().to_str()) {
                 let about = entry.metadata();
-                let modified = about.modified().map(|time| time.as_system_time());
+                let modified = about.modified().map(UnixTimeStamp::as_system_time);
                 entries.push(Entry { name: name.to_owned(), size: about.len().unwrap_or(0), modified });
             }
         }
@@ -456,16 +456,8 @@ where
 
 /// Gives up a server that does not answer at all. The connection is of no use afterwards.
 pub async fn patient<T>(answer: impl Future<Output = Answer<T>>) -> Answer<T> {
-    let silent = |_| std::io::Error::new(ErrorKind::TimedOut, "the server answers nothing any more");
+    let silent = |_| io::Error::new(ErrorKind::TimedOut, "the server answers nothing any more");
     tokio::time::timeout(STALL, answer).await.map_err(silent)?
-}
-
-async fn patient_next<S>(stream: &mut S) -> Option<S::Item>
-where
-    S: futures_util::Stream + Unpin,
-{
-    // A server that stops in the middle of a listing is one that ended it: its pipe will break.
-    tokio::time::timeout(STALL, stream.next()).await.ok().flatten()
 }
 
 fn is_connection(error: &Error) -> bool {

@@ -31,7 +31,7 @@ pub struct Account {
 impl Account {
     /// ssh(1) without a command. It asks nothing, forwards nothing and is no master: it ends with its
     /// standard input. What `ssh_config` says beyond that (ssh_config(5)) holds.
-    pub fn ssh(&self) -> Command {
+    pub(super) fn ssh(&self) -> Command {
         let mut command = Command::new("ssh");
         command.args(["-T", "-a", "-x", "-p", &self.port.to_string(), "-l", self.user.as_str()]);
         if !self.key.as_os_str().is_empty() {
@@ -59,7 +59,7 @@ impl Account {
     }
 
     /// The client with the server's sftp at its other end (RFC 4254, section 6.5).
-    pub fn sftp(&self) -> Command {
+    pub(super) fn sftp(&self) -> Command {
         let mut command = self.ssh();
         command.args(["-s", "--", self.host.as_str(), "sftp"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -67,7 +67,7 @@ impl Account {
     }
 
     /// What an ssh client that ended says about why.
-    pub fn explain(&self, said: &str) -> StoreError {
+    pub(super) fn explain(&self, said: &str) -> StoreError {
         let (host, port, user) = (&self.host, self.port, &self.user);
         let has = |words: &str| said.contains(words);
         if has("REMOTE HOST IDENTIFICATION HAS CHANGED") {
