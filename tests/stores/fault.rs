@@ -54,12 +54,12 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let proxy = Proxy { address, server, faults: Arc::default(), connections: Arc::default() };
-        let served = proxy.clone();
+        let shared = proxy.clone();
         thread::spawn(move || {
             for client in listener.incoming() {
-                served.connections.fetch_add(1, Ordering::SeqCst);
-                let proxy = served.clone();
-                thread::spawn(move || proxy.serve(client.unwrap()));
+                shared.connections.fetch_add(1, Ordering::SeqCst);
+                let proxy = shared.clone();
+                thread::spawn(move || proxy.serve(&client.unwrap()));
             }
         });
         proxy
@@ -84,11 +84,11 @@ impl Proxy {
         faults.front().is_some_and(is_it).then(|| faults.pop_front().unwrap())
     }
 
-    fn serve(&self, client: TcpStream) {
+    fn serve(&self, client: &TcpStream) {
         match self.take(Fault::is_of_connections) {
-            Some(Fault::Answer(answer)) => answer_once(&client, &answer),
+            Some(Fault::Answer(answer)) => answer_once(client, &answer),
             Some(_) => thread::sleep(Duration::from_secs(30)),
-            None => self.join(&client),
+            None => self.join(client),
         }
     }
 
@@ -104,7 +104,7 @@ impl Proxy {
                         Fault::LoseAnswer(most) => sent >= *most,
                         _ => false,
                     })
-                })
+                });
             });
             pass_on(client, &server, &sent, &mut |sent| {
                 self.take(|fault| matches!(fault, Fault::CutSending(most) if sent >= *most))

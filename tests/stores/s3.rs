@@ -174,6 +174,31 @@ fn connections_break() {
     assert_eq!(store.list(FileKind::Pack).unwrap().len(), 2);
 }
 
+/// The server itself refuses what is there already, whatever it said a moment ago.
+#[test]
+fn files_that_appear_meanwhile_are_not_replaced() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.address);
+    let store = server.store_by(&proxy, Limits::default());
+    store.write(FileKind::Config, "config", &[content(1000)]).unwrap();
+    let nothing = Fault::answer("200 OK", "<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>");
+    proxy.then([nothing.clone()]);
+    let error = store.write(FileKind::Config, "config", &[content(999)]).unwrap_err();
+    assert_eq!(error.trouble, Trouble::Exists, "{error}");
+    proxy.then([nothing]);
+    store.write(FileKind::Config, "config", &[content(1000)]).unwrap();
+    assert!(proxy.is_done());
+    assert!(store.read(FileKind::Config, "config").unwrap() == content(1000));
+
+    // One that knows no conditions gets none, from then on.
+    let unknown = "<Error><Code>NotImplemented</Code><Message>A header is not implemented</Message></Error>";
+    let empty = || Fault::answer("200 OK", "<ListBucketResult></ListBucketResult>");
+    proxy.then([empty(), Fault::answer("501 Not Implemented", unknown)]);
+    store.write(FileKind::Pack, &name(1), &[content(3000)]).unwrap();
+    store.write(FileKind::Pack, &name(2), &[content(3000)]).unwrap();
+    assert_eq!(store.list(FileKind::Pack).unwrap(), [(name(1), 3000), (name(2), 3000)]);
+}
+
 #[test]
 fn servers_are_slow_or_busy_or_full() {
     let server = Server::start();
