@@ -273,6 +273,15 @@ impl Repository {
 
     /// Snapshots, oldest first, and what is to be said of the files that are none.
     fn snapshot_files(&self, cache: Option<&Path>) -> Result<(Vec<SnapshotFile>, Vec<String>)> {
+        let (files, unreadable) = self.snapshot_files_once(cache)?;
+        if cache.is_none() || unreadable.is_empty() {
+            return Ok((files, unreadable));
+        }
+        // It may be the cache that is damaged.
+        self.snapshot_files_once(None)
+    }
+
+    fn snapshot_files_once(&self, cache: Option<&Path>) -> Result<(Vec<SnapshotFile>, Vec<String>)> {
         let gate = Gate::new(&Arc::default());
         let session = self.session(&gate, Bars::bytes(&Arc::default()), cache)?;
         let listed = session.list::<SnapshotId>();
@@ -295,14 +304,15 @@ impl Repository {
         Ok((files, unreadable))
     }
 
+    /// Without the cache: whoever restores wants what the repository has.
     fn browser(&self) -> Result<Arc<Browser>> {
         let mut browser = self.browser.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(browser) = &*browser {
             return Ok(Arc::clone(browser));
         }
         let quiet = Arc::default();
-        let indexed =
-            self.indexed(&Gate::new(&quiet), || Bars::bytes(&quiet), |session| session.to_indexed())?;
+        let indexed = self.session(&Gate::new(&quiet), Bars::bytes(&quiet), None)?.to_indexed();
+        let indexed = indexed.map_err(|error| index_not_read(&error))?;
         Ok(Arc::clone(browser.insert(Arc::new(Browser::new(indexed)))))
     }
 
@@ -310,8 +320,8 @@ impl Repository {
         *self.browser.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// A session whose index was read. A cache that is damaged must not stand in the way of a sound
-    /// repository: it is emptied, once.
+    /// What `read` makes of a session, mostly of its index. A cache that is damaged must not stand in
+    /// the way of a sound repository: it is emptied, once.
     fn indexed<T>(
         &self,
         gate: &Arc<Gate>,
@@ -328,8 +338,12 @@ impl Repository {
             }
             (first, _) => first,
         };
-        indexed.map_err(|error| fault::failure("cannot read the repository's index", &error))
+        indexed.map_err(|error| index_not_read(&error))
     }
+}
+
+fn index_not_read(error: &RusticError) -> Failure {
+    fault::failure("cannot read what the repository holds", error)
 }
 
 /// rustic's repository before it is opened.
