@@ -51,6 +51,7 @@ impl<'a> Check<'a> {
 
     /// `trees`: the snapshots' roots, with what to call each.
     pub(super) fn run(mut self, trees: &[(TreeId, String)], depth: Depth) -> Result<Vec<String>> {
+        self.config()?;
         self.keys()?;
         self.indexes()?;
         self.sizes()?;
@@ -79,6 +80,15 @@ impl<'a> Check<'a> {
                 Ok(None)
             }
         }
+    }
+
+    fn config(&self) -> Result<()> {
+        if let Some(content) = self.sound(FileKind::Config, "config")?
+            && self.cipher.decrypt_file(&content).is_none()
+        {
+            self.fault("config is damaged: it cannot be decrypted");
+        }
+        Ok(())
     }
 
     fn keys(&self) -> Result<()> {

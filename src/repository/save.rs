@@ -16,7 +16,7 @@ use super::locks::{self, Doing};
 use super::sizes::{Corrected, Sizes};
 use super::source::Source;
 use super::store::FileKind;
-use super::{Label, Progress, Repository, Saved, fault, on};
+use super::{Label, Progress, Repository, Saved, fault};
 use crate::digest::sha256_hex;
 use crate::failure::{Context, Failure, Result};
 
@@ -125,14 +125,11 @@ fn correct(repository: &Repository, gate: &Arc<Gate>, root: TreeId, sizes: &Size
 fn of_this_run(
     repository: &Repository,
     gate: &Arc<Gate>,
-) -> Result<rustic_core::Repository<impl IndexedTree>> {
+) -> Result<rustic_core::Repository<impl IndexedTree + use<>>> {
     let backend = Backend::new(&repository.store, gate).of_this_run();
-    let quiet = Arc::default();
     // Without the cache: it would take the index files that are not shown for removed.
-    let opened = on(backend, Bars::bytes(&quiet), None)
-        .and_then(|closed| closed.open(&rustic_core::Credentials::Masterkey(repository.master.clone())))
-        .and_then(rustic_core::Repository::to_indexed_ids);
-    opened.map_err(|error| fault::failure("cannot read back what was saved", &error))
+    let indexed = repository.session_on(backend, Bars::bytes(&Arc::default()), None)?.to_indexed_ids();
+    indexed.map_err(|error| fault::failure("cannot read back what was saved", &error))
 }
 
 fn corrected<S: IndexedTree>(

@@ -426,3 +426,29 @@ fn only_the_sites_own_backups_are_judged() {
     let verdicts = repository.judge(&keep, "acme", Timestamp::UNIX_EPOCH).unwrap();
     assert!(verdicts.len() == 2 && verdicts.iter().all(|it| it.snapshot.host == "acme"), "{verdicts:?}");
 }
+
+/// Whoever made the repository: rustic's packs of 32 MiB and more would take 200 MB of memory.
+#[test]
+fn packs_have_a_fixed_size() {
+    let (memory, repository) = repository();
+    let big = made("a", || Ok(Box::new(Counting(0).take(60 << 20))));
+    back_up(&repository, &[big]).unwrap();
+    let mut sizes: Vec<u64> =
+        memory.list(FileKind::Pack).unwrap().into_iter().map(|(_, size)| size).collect();
+    sizes.sort_unstable();
+    let largest = sizes.pop().unwrap();
+    assert!((16 << 20..26 << 20).contains(&largest), "{largest} of {sizes:?}");
+}
+
+/// Numbers that do not repeat, and that nobody compresses by much.
+struct Counting(u64);
+
+impl Read for Counting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        for byte in &mut *buffer {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *byte = self.0.to_be_bytes()[0];
+        }
+        Ok(buffer.len())
+    }
+}
