@@ -9,18 +9,15 @@ use crate::failure::Failure;
 
 /// `doing`: what did not work, such as "cannot list the backups".
 pub(super) fn failure(doing: &str, error: &RusticError) -> Failure {
-    match store_error(error) {
-        Some(beneath) => {
-            let mut failure = Failure::from(beneath.clone());
-            failure.causes.insert(0, std::mem::replace(&mut failure.message, doing.to_owned()));
-            failure
-        }
-        None => {
-            let mut failure = Failure::failed(doing);
-            failure.causes.push(sentence(error));
-            failure
-        }
-    }
+    let mut failure = Failure::failed(doing);
+    let Some(beneath) = store_error(error) else {
+        failure.causes.push(sentence(error));
+        return failure;
+    };
+    let beneath = Failure::from(beneath.clone());
+    failure.causes.push(beneath.message);
+    failure.hints = beneath.hints;
+    failure
 }
 
 /// What our store said beneath it.

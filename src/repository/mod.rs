@@ -25,16 +25,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytesize::ByteSize;
+use bytes::Bytes;
 use jiff::Timestamp;
-use rustic_core::repofile::{MasterKey, SnapshotFile, SnapshotId};
+use rustic_core::repofile::{ConfigFile, MasterKey, SnapshotFile, SnapshotId};
 use rustic_core::{
     ConfigOptions, Credentials, KeyOptions, OpenStatus, RepositoryBackends, RepositoryOptions, RusticError,
     RusticResult,
 };
 
 pub use crate::backup::source;
-use crate::failure::{Failure, Result};
+use crate::failure::{Context, Failure, Result};
 use crate::secret::Secret;
 use crate::site::backup::Keep;
 use backend::Backend;
@@ -47,9 +47,9 @@ use store::{FileKind, Store, Trouble};
 
 /// Bytes of a pack. Up to six are in memory while a slow place takes them (rustic's packer is a
 /// chain of stages with one each); at 16 MiB that is 96 MiB, and 10 GB are 640 files.
-const DATA_PACK: u64 = 16 << 20;
+const DATA_PACK: u32 = 16 << 20;
 /// The same for packs of directories.
-const TREE_PACK: u64 = 4 << 20;
+const TREE_PACK: u32 = 4 << 20;
 
 /// How far a running operation is, and whether it is to stop. Shared with the thread that watches.
 #[derive(Debug, Default)]
@@ -142,6 +142,8 @@ pub struct Repository {
     master: MasterKey,
     cipher: Cipher,
     id: String,
+    /// The repository's, encrypted, with our pack sizes.
+    config: Bytes,
     cache: Option<PathBuf>,
     /// Set by the first walk or read, until something is written.
     browser: Mutex<Option<Arc<Browser>>>,
@@ -172,9 +174,11 @@ impl Repository {
         store.create()?;
         key::write(&*store, &master, password)?;
         let gate = Gate::new(&Arc::default());
-        let made = closed(&store, &gate, Bars::bytes(&Arc::default()), None).and_then(|repository| {
-            repository.init(&Credentials::Masterkey(master.clone()), &KeyOptions::default(), &layout())
-        });
+        let made =
+            closed(Backend::new(&store, &gate), Bars::bytes(&Arc::default()), None).and_then(|repository| {
+                let credentials = Credentials::Masterkey(master.clone());
+                repository.init(&credentials, &KeyOptions::default(), &ConfigOptions::default())
+            });
         let made = made.map_err(|error| fault::failure("cannot make the repository", &error))?;
         Repository::of(store, master, &made, None)
     }
@@ -186,7 +190,7 @@ impl Repository {
         }
         let gate = Gate::new(&Arc::default());
         let credentials = Credentials::password(password.expose());
-        let opened = closed(&store, &gate, Bars::bytes(&Arc::default()), None)
+        let opened = closed(Backend::new(&store, &gate), Bars::bytes(&Arc::default()), None)
             .and_then(|repository| repository.open(&credentials));
         let opened = opened.map_err(|error| not_opened(&*store, &error))?;
         let master = opened.key();
@@ -201,8 +205,10 @@ impl Repository {
     ) -> Result<Repository> {
         let cipher = Cipher::of(&master)?;
         let id = opened.config().id.to_hex().as_str().to_owned();
+        let config = serde_json::to_vec(&with_pack_sizes(opened.config())).context("cannot write JSON")?;
+        let config = Bytes::from(cipher.encrypt(&config)?);
         let cache = cache.map(Path::to_owned);
-        Ok(Repository { store, master, cipher, id, cache, browser: Mutex::default() })
+        Ok(Repository { store, master, cipher, id, config, cache, browser: Mutex::default() })
     }
 
     /// The identity in its `config`.
@@ -258,21 +264,39 @@ impl Repository {
         prune::prune(self, forget, progress)
     }
 
-    /// rustic's repository for one operation. It costs one read of `config`.
+    /// rustic's repository for one operation. It costs nothing: the key and the `config` are known.
     fn session(
         &self,
         gate: &Arc<Gate>,
         bars: Bars,
         cache: Option<&Path>,
     ) -> Result<rustic_core::Repository<OpenStatus>> {
+        self.session_on(Backend::new(&self.store, gate), bars, cache)
+    }
+
+    fn session_on(
+        &self,
+        backend: Backend,
+        bars: Bars,
+        cache: Option<&Path>,
+    ) -> Result<rustic_core::Repository<OpenStatus>> {
         let credentials = Credentials::Masterkey(self.master.clone());
-        let opened =
-            closed(&self.store, gate, bars, cache).and_then(|repository| repository.open(&credentials));
+        let opened = closed(backend.with_config(&self.config), bars, cache)
+            .and_then(|repository| repository.open(&credentials));
         opened.map_err(|error| not_opened(&*self.store, &error))
     }
 
     /// Snapshots, oldest first, and what is to be said of the files that are none.
     fn snapshot_files(&self, cache: Option<&Path>) -> Result<(Vec<SnapshotFile>, Vec<String>)> {
+        let (files, unreadable) = self.snapshot_files_once(cache)?;
+        if cache.is_none() || unreadable.is_empty() {
+            return Ok((files, unreadable));
+        }
+        // It may be the cache that is damaged.
+        self.snapshot_files_once(None)
+    }
+
+    fn snapshot_files_once(&self, cache: Option<&Path>) -> Result<(Vec<SnapshotFile>, Vec<String>)> {
         let gate = Gate::new(&Arc::default());
         let session = self.session(&gate, Bars::bytes(&Arc::default()), cache)?;
         let listed = session.list::<SnapshotId>();
@@ -295,14 +319,15 @@ impl Repository {
         Ok((files, unreadable))
     }
 
+    /// Without the cache: whoever restores wants what the repository has.
     fn browser(&self) -> Result<Arc<Browser>> {
         let mut browser = self.browser.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(browser) = &*browser {
             return Ok(Arc::clone(browser));
         }
         let quiet = Arc::default();
-        let indexed =
-            self.indexed(&Gate::new(&quiet), || Bars::bytes(&quiet), |session| session.to_indexed())?;
+        let indexed = self.session(&Gate::new(&quiet), Bars::bytes(&quiet), None)?.to_indexed();
+        let indexed = indexed.map_err(|error| index_not_read(&error))?;
         Ok(Arc::clone(browser.insert(Arc::new(Browser::new(indexed)))))
     }
 
@@ -310,8 +335,8 @@ impl Repository {
         *self.browser.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// A session whose index was read. A cache that is damaged must not stand in the way of a sound
-    /// repository: it is emptied, once.
+    /// What `read` makes of a session, mostly of its index. A cache that is damaged must not stand in
+    /// the way of a sound repository: it is emptied, once.
     fn indexed<T>(
         &self,
         gate: &Arc<Gate>,
@@ -328,21 +353,16 @@ impl Repository {
             }
             (first, _) => first,
         };
-        indexed.map_err(|error| fault::failure("cannot read the repository's index", &error))
+        indexed.map_err(|error| index_not_read(&error))
     }
 }
 
-/// rustic's repository before it is opened.
-fn closed(
-    store: &Arc<dyn Store>,
-    gate: &Arc<Gate>,
-    bars: Bars,
-    cache: Option<&Path>,
-) -> RusticResult<rustic_core::Repository<()>> {
-    on(Backend::new(store, gate), bars, cache)
+fn index_not_read(error: &RusticError) -> Failure {
+    fault::failure("cannot read what the repository holds", error)
 }
 
-fn on(backend: Backend, bars: Bars, cache: Option<&Path>) -> RusticResult<rustic_core::Repository<()>> {
+/// rustic's repository before it is opened.
+fn closed(backend: Backend, bars: Bars, cache: Option<&Path>) -> RusticResult<rustic_core::Repository<()>> {
     let mut options = RepositoryOptions::default();
     options.no_cache = cache.is_none();
     options.cache_dir = cache.map(Path::to_owned);
@@ -353,14 +373,16 @@ fn on(backend: Backend, bars: Bars, cache: Option<&Path>) -> RusticResult<rustic
     )
 }
 
-/// Packs of a fixed size: rustic's own grow with the repository, and memory with them.
-fn layout() -> ConfigOptions {
-    ConfigOptions::default()
-        .set_version(2_u32)
-        .set_datapack_size(ByteSize(DATA_PACK))
-        .set_datapack_growfactor(0_u32)
-        .set_treepack_size(ByteSize(TREE_PACK))
-        .set_treepack_growfactor(0_u32)
+/// rustic's packs grow with the repository, and memory with them: ours have a fixed size. Nothing is
+/// written of that: the repository may have been made by the `restic` program, and be used by it.
+fn with_pack_sizes(config: &ConfigFile) -> ConfigFile {
+    ConfigFile {
+        datapack_size: Some(DATA_PACK),
+        datapack_growfactor: Some(0),
+        treepack_size: Some(TREE_PACK),
+        treepack_growfactor: Some(0),
+        ..config.clone()
+    }
 }
 
 fn half(place: &str, state: &str, missing: &str) -> Failure {

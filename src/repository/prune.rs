@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
 use rustic_core::repofile::{SnapshotFile, SnapshotId};
-use rustic_core::{KeepOptions, Open, PruneOptions, RusticResult};
+use rustic_core::{KeepOptions, Open, PruneOptions, PrunePlan, RusticResult};
 
 use super::gate::{Bars, Fault, Gate};
 use super::locks::{self, Doing};
@@ -47,28 +47,38 @@ pub(super) fn judge(snapshots: Vec<SnapshotFile>, keep: &Keep, now: Timestamp) -
 /// a repository without locks.
 pub(super) fn prune(repository: &Repository, forget: &[String], progress: &Arc<Progress>) -> Result<Pruned> {
     locks::respect(&*repository.store, &repository.cipher, Doing::Pruning, Timestamp::now())?;
+    let ids = forget.iter().map(|id| id.parse::<SnapshotId>()).collect::<RusticResult<Vec<_>>>();
+    let ids = ids.map_err(|error| fault::failure("these are no backups", &error))?;
     let gate = Gate::new(progress);
-    let session = repository.session(&gate, Bars::everything(progress), repository.cache.as_deref())?;
-    let pruned = forget_and_prune(&session, forget);
+    let options = PruneOptions::default().ignore_snaps(ids.clone());
+    // The plan comes first: where it fails, for a snapshot that cannot be read or a pack that is
+    // missing, nothing is removed.
+    let planned = repository.indexed(
+        &gate,
+        || Bars::everything(progress),
+        |session| {
+            let plan = session.prune_plan(&options)?;
+            Ok((session, plan))
+        },
+    );
+    let (session, plan) = planned?;
+    let pruned = carry_out(&session, &ids, &options, plan);
     gate.open().map_err(|fault| refused(&repository.store.location(), fault))?;
     pruned.map_err(|error| fault::failure("cannot remove old backups", &error))
 }
 
-/// The plan comes first: where it fails, for a snapshot that cannot be read or a pack that is
-/// missing, nothing is removed.
-fn forget_and_prune<S: Open>(
+fn carry_out<S: Open>(
     session: &rustic_core::Repository<S>,
-    forget: &[String],
+    forget: &[SnapshotId],
+    options: &PruneOptions,
+    plan: PrunePlan,
 ) -> RusticResult<Pruned> {
-    let ids = forget.iter().map(|id| id.parse::<SnapshotId>()).collect::<RusticResult<Vec<_>>>()?;
-    let options = PruneOptions::default().ignore_snaps(ids.clone());
-    let plan = session.prune_plan(&options)?;
     let sizes = plan.stats.size_sum();
     let freed = plan.stats.size_to_delete.remove;
     let marked = plan.stats.size_to_delete.keep + plan.stats.size_unref + sizes.remove + sizes.repackrm;
-    session.delete_snapshots(&ids)?;
-    session.prune(&options, plan)?;
-    Ok(Pruned { snapshots: ids.len() as u64, freed, marked })
+    session.delete_snapshots(forget)?;
+    session.prune(options, plan)?;
+    Ok(Pruned { snapshots: forget.len() as u64, freed, marked })
 }
 
 /// A place that only takes is meant to be so: an intruder here must not remove backups.

@@ -16,7 +16,7 @@ use super::locks::{self, Doing};
 use super::sizes::{Corrected, Sizes};
 use super::source::Source;
 use super::store::FileKind;
-use super::{Label, Progress, Repository, Saved, fault, on};
+use super::{Label, Progress, Repository, Saved, fault};
 use crate::digest::sha256_hex;
 use crate::failure::{Context, Failure, Result};
 
@@ -56,7 +56,8 @@ fn archive(
     let options = options(repository, label)?;
     let tally = Arc::new(Tally::default());
     let adapter = Adapter { source, gate: Arc::clone(gate), tally: Arc::clone(&tally) };
-    let indexed = repository.indexed(gate, || Bars::bytes(progress), |session| session.to_indexed_ids())?;
+    let indexed =
+        repository.indexed(gate, || Bars::bytes(progress), rustic_core::Repository::to_indexed_ids)?;
     let archived = indexed.archive(&options, &adapter, unsaved(label), &[PathBuf::from(ROOT)]);
     // What shut the gate is the cause; what rustic tells, if anything, is an effect.
     gate.passed()?;
@@ -108,18 +109,14 @@ fn whole(counts: &Counts, snapshot: &SnapshotFile) -> Result<()> {
 /// The tree with the sizes that were read. Nearly always every tree on the way is new: looking at the
 /// index files of this run is enough, which are few where all of them may be many.
 fn correct(repository: &Repository, gate: &Arc<Gate>, root: TreeId, sizes: &Sizes) -> Result<TreeId> {
-    let mut corrected = Corrected::default();
-    let id = match corrected_in(&mut corrected, of_this_run(repository, gate)?, root, sizes) {
-        Ok(id) => id,
-        Err(_) => {
-            corrected = Corrected::default();
-            let quiet = Arc::default();
-            let indexed =
-                repository.indexed(gate, || Bars::bytes(&quiet), |session| session.to_indexed_ids())?;
-            corrected_in(&mut corrected, indexed, root, sizes)?
-        }
-    };
-    let packed = corrected.pack(&repository.cipher)?;
+    let few = of_this_run(repository, gate)?;
+    let (id, trees) = corrected(&few, root, sizes).or_else(|_| {
+        let quiet = Arc::default();
+        let all =
+            repository.indexed(gate, || Bars::bytes(&quiet), rustic_core::Repository::to_indexed_ids)?;
+        corrected(&all, root, sizes)
+    })?;
+    let packed = trees.pack(&repository.cipher)?;
     write(repository, gate, FileKind::Pack, &packed.name, packed.pack)?;
     write(repository, gate, FileKind::Index, &sha256_hex(&packed.index), packed.index)?;
     Ok(id)
@@ -128,27 +125,24 @@ fn correct(repository: &Repository, gate: &Arc<Gate>, root: TreeId, sizes: &Size
 fn of_this_run(
     repository: &Repository,
     gate: &Arc<Gate>,
-) -> Result<rustic_core::Repository<impl IndexedTree>> {
+) -> Result<rustic_core::Repository<impl IndexedTree + use<>>> {
     let backend = Backend::new(&repository.store, gate).of_this_run();
-    let quiet = Arc::default();
     // Without the cache: it would take the index files that are not shown for removed.
-    let opened = on(backend, Bars::bytes(&quiet), None)
-        .and_then(|closed| closed.open(&rustic_core::Credentials::Masterkey(repository.master.clone())))
-        .and_then(rustic_core::Repository::to_indexed_ids);
-    opened.map_err(|error| fault::failure("cannot read back what was saved", &error))
+    let indexed = repository.session_on(backend, Bars::bytes(&Arc::default()), None)?.to_indexed_ids();
+    indexed.map_err(|error| fault::failure("cannot read back what was saved", &error))
 }
 
-fn corrected_in<S: IndexedTree>(
-    corrected: &mut Corrected,
-    indexed: rustic_core::Repository<S>,
+fn corrected<S: IndexedTree>(
+    indexed: &rustic_core::Repository<S>,
     root: TreeId,
     sizes: &Sizes,
-) -> Result<TreeId> {
+) -> Result<(TreeId, Corrected)> {
     let get = |id: TreeId| {
         let tree = indexed.get_tree(&id);
         tree.map_err(|error| fault::failure("cannot read back a directory that was saved", &error))
     };
-    corrected.tree(root, sizes, &get)
+    let mut trees = Corrected::default();
+    Ok((trees.tree(root, sizes, &get)?, trees))
 }
 
 /// The last thing that is written: whatever happens before, there is no backup.

@@ -54,7 +54,7 @@ impl Source for Offered {
     }
 
     fn size(&self) -> u64 {
-        0
+        9
     }
 }
 
@@ -371,26 +371,48 @@ fn a_wrong_password_is_told_apart_from_a_damaged_key() {
 fn a_damaged_cache_does_not_stand_in_the_way() {
     let (memory, repository) = repository();
     let store = memory as Arc<dyn Store>;
-    let saved = back_up(&repository, &[stream("a", b"one")]).unwrap();
     let cache = tempfile::tempdir().unwrap();
     let cached =
         || Repository::open(Arc::clone(&store), &Secret::new("password"), Some(cache.path())).unwrap();
-    assert_eq!(content(&cached(), &saved.id, "a"), b"one");
-    let mut damaged = 0;
-    for kind in ["index", "snapshots"] {
-        for directory in std::fs::read_dir(cache.path().join(repository.id()).join(kind)).unwrap() {
-            for file in std::fs::read_dir(directory.unwrap().path()).unwrap() {
-                let file = file.unwrap().path();
-                let length = std::fs::metadata(&file).unwrap().len();
-                std::fs::write(&file, vec![0; usize::try_from(length).unwrap()]).unwrap();
-                damaged += 1;
+    let ruin = || {
+        let mut left = vec![cache.path().join(repository.id())];
+        let mut ruined = 0;
+        while let Some(path) = left.pop() {
+            if path.is_dir() {
+                left.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+                continue;
             }
+            let length = std::fs::metadata(&path).unwrap().len();
+            std::fs::write(&path, vec![0; usize::try_from(length).unwrap()]).unwrap();
+            ruined += 1;
         }
-    }
-    assert!(damaged >= 3, "{damaged}");
-    assert_eq!(content(&cached(), &saved.id, "a"), b"one");
+        assert!(ruined >= 2, "{ruined}");
+    };
+    let first = back_up(&cached(), &[stream("a", b"one")]).unwrap();
+    cached().snapshots().unwrap();
+    ruin();
     assert_eq!(cached().snapshots().unwrap().snapshots.len(), 1);
-    back_up(&cached(), &[stream("a", b"two")]).unwrap();
+    assert_eq!(content(&cached(), &first.id, "a"), b"one");
+    let second = back_up(&cached(), &[stream("a", b"two")]).unwrap();
+    ruin();
+    cached().prune(&[first.id], &Arc::default()).unwrap();
+    assert_eq!(content(&cached(), &second.id, "a"), b"two");
+}
+
+#[test]
+fn progress_counts_bytes() {
+    let (_, repository) = repository();
+    let label = Label { site: "acme".to_owned(), tags: Vec::new(), time: Timestamp::UNIX_EPOCH };
+    let source: Arc<dyn Source> = Arc::new(Offered(vec![stream("a", b"12345"), file("b", b"678", 1)]));
+    // Files that are not read again count as well.
+    for _ in 0..2 {
+        let progress = Arc::new(Progress::default());
+        repository.back_up(Arc::clone(&source), &label, &progress).unwrap();
+        assert_eq!((progress.done.load(SeqCst), progress.total.load(SeqCst)), (8, 9));
+    }
+    let progress = Arc::default();
+    repository.check(Depth::Data(1.0), &progress).unwrap();
+    assert_eq!(progress.done.load(SeqCst), progress.total.load(SeqCst));
 }
 
 #[test]
@@ -403,4 +425,30 @@ fn only_the_sites_own_backups_are_judged() {
     let keep = Keep { last: 1, ..Keep::default() };
     let verdicts = repository.judge(&keep, "acme", Timestamp::UNIX_EPOCH).unwrap();
     assert!(verdicts.len() == 2 && verdicts.iter().all(|it| it.snapshot.host == "acme"), "{verdicts:?}");
+}
+
+/// Whoever made the repository: rustic's packs of 32 MiB and more would take 200 MB of memory.
+#[test]
+fn packs_have_a_fixed_size() {
+    let (memory, repository) = repository();
+    let big = made("a", || Ok(Box::new(Counting(0).take(60 << 20))));
+    back_up(&repository, &[big]).unwrap();
+    let mut sizes: Vec<u64> =
+        memory.list(FileKind::Pack).unwrap().into_iter().map(|(_, size)| size).collect();
+    sizes.sort_unstable();
+    let largest = sizes.pop().unwrap();
+    assert!((16 << 20..26 << 20).contains(&largest), "{largest} of {sizes:?}");
+}
+
+/// Numbers that do not repeat, and that nobody compresses by much.
+struct Counting(u64);
+
+impl Read for Counting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        for byte in &mut *buffer {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *byte = self.0.to_be_bytes()[0];
+        }
+        Ok(buffer.len())
+    }
 }

@@ -16,7 +16,7 @@ use super::{FileKind, Store, StoreError, StoreResult, Trouble, is_name};
 /// How the names of unfinished files begin. A killed write leaves one behind.
 const UNFINISHED: &str = ".unfinished-";
 /// Nothing is being written for so long: an unfinished file of this age is a leftover.
-const LEFT_OVER_AFTER: Duration = Duration::from_secs(24 * 3600);
+const LEFT_OVER_AFTER: Duration = Duration::from_hours(24);
 
 /// Files are 0600 and directories 0700, whatever the umask allows beyond that.
 #[derive(Debug, Clone)]
