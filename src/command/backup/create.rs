@@ -357,7 +357,9 @@ impl<'a, A: Adapters> Performance<'a, A> {
 
     async fn sweep(&self) -> Result<()> {
         let Subject { client, volume, databases, .. } = self.subject;
-        sweep(self.engine, client, volume, databases).await
+        sweep(self.engine, client, volume, databases).await?;
+        // Odoo runs: what a killed run had meant to stop, it did not come to stop.
+        cold::forget(self.loaded)
     }
 
     async fn back_up(
