@@ -24,7 +24,7 @@ use autoodoo::host::ssh::{Ssh, SshClient};
 use autoodoo::name::Port;
 use autoodoo::observed::{Connected, EngineKind, RunState};
 use autoodoo::render::nginx_conf::certificate_in;
-use autoodoo::repository::store::{self, Access, Store};
+use autoodoo::repository::store::{self, Access, DropBox, Store};
 use autoodoo::site::backup::Place;
 use autoodoo::site::value::HostName;
 use autoodoo::tls::inspect::inspect;
@@ -636,6 +636,10 @@ impl Adapters for World {
 
     fn store(&self, place: &Place, access: &Access) -> Result<Arc<dyn Store>> {
         store::open(place, access)
+    }
+
+    fn drop_box(&self, place: &Place, access: &Access) -> Result<Box<dyn DropBox>> {
+        store::drop_box(place, access)
     }
 
     fn clock(&self) -> &dyn Clock {
