@@ -374,7 +374,7 @@ impl<'a, A: Adapters> Performance<'a, A> {
         let outcome = if is_repository(&target.place) {
             self.copying.to(moment, target, estimated_bytes).await
         } else {
-            Err(Failure::failed("sealed exports to a drop directory are not built yet"))
+            self.copying.deposit(moment, target, self.subject).await
         };
         if self.is_stopped() && outcome.is_err() {
             return Err(interruption());

@@ -4,6 +4,7 @@ mod access;
 mod cold;
 mod copy;
 mod create;
+mod deposit;
 pub(super) mod desk;
 mod export;
 pub mod kit;
