@@ -27,8 +27,8 @@ pub enum Action {
         target: String,
         /// As people write it, without secrets.
         place: String,
-        /// A first backup makes the repository, where the place is empty.
-        first: bool,
+        /// The repository is made, where the place is empty.
+        makes_repository: bool,
         /// Bytes that may have to be written; `None` where the databases could not be asked.
         estimated_bytes: Option<u64>,
     },
@@ -77,6 +77,8 @@ pub struct TargetFacts {
     pub name: String,
     pub place: String,
     pub required: bool,
+    /// It has a repository.
+    pub known: bool,
     /// Bytes that the last run added; `None` before the first.
     pub last_added: Option<u64>,
 }
@@ -118,8 +120,8 @@ impl BackupPlan {
             (false, _) => "it is optional: its failure is a warning",
         };
         let (name, place) = (target.name.clone(), target.place.clone());
-        let first = target.last_added.is_none();
-        self.push(Action::BackUp { target: name, place, first, estimated_bytes }, cause);
+        let makes_repository = !target.known;
+        self.push(Action::BackUp { target: name, place, makes_repository, estimated_bytes }, cause);
     }
 
     fn push(&mut self, action: Action, cause: impl Into<String>) {
@@ -145,8 +147,8 @@ impl fmt::Display for Action {
             Action::Capture { databases } => {
                 write!(f, "hold one moment of {} and its attachments", databases.join(", "))
             }
-            Action::BackUp { target, place, first, estimated_bytes } => {
-                let new = if *first { ", a new repository" } else { "" };
+            Action::BackUp { target, place, makes_repository, estimated_bytes } => {
+                let new = if *makes_repository { ", a new repository" } else { "" };
                 write!(f, "back up to {target} ({place}{new})")?;
                 estimated_bytes.map_or(Ok(()), |estimated| write!(f, ", at most {}", bytes(estimated)))
             }
@@ -175,6 +177,7 @@ mod tests {
             name: name.to_owned(),
             place: format!("/srv/{name}"),
             required,
+            known: last_added.is_some(),
             last_added,
         };
         Facts {

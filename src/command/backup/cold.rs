@@ -85,6 +85,24 @@ pub async fn start<A: Adapters>(
     Ok(())
 }
 
+/// After a run that failed: what it, or one before it, has stopped and not started.
+pub async fn start_what_stands_still<A: Adapters>(
+    command: &Command<'_, A>,
+    loaded: &Loaded,
+    engine: &A::Engine,
+) -> Result<()> {
+    if !is_marked(loaded)? {
+        return Ok(());
+    }
+    let observed = loaded.observe(engine).await?;
+    let still = left_stopped(loaded, &observed)?;
+    if still.is_empty() { forget(loaded) } else { start(command, loaded, engine, &still).await }
+}
+
+fn is_marked(loaded: &Loaded) -> Result<bool> {
+    Ok(files::mode_of(&mark(loaded))?.is_some())
+}
+
 /// Nothing stands still any more.
 pub fn forget(loaded: &Loaded) -> Result<()> {
     files::remove(&mark(loaded))
