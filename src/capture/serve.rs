@@ -247,6 +247,8 @@ impl<E: Engine> Server<'_, E> {
     }
 
     async fn explain(&self, database: &str, failure: Failure) -> Failure {
+        // A database that is being dropped loses its sessions first. A new one waits for the outcome.
+        let _ = psql(self.engine, self.client(), database, "SELECT 1").await;
         let asked = psql(self.engine, self.client(), "postgres", &sql::exists(database)).await;
         let message = match asked.as_deref().map(str::trim) {
             Ok("0") => format!("database {database} was dropped during the backup"),
