@@ -21,7 +21,7 @@ use autoodoo::host::probe::HttpProbe;
 use autoodoo::host::random::{Random, SystemRandom};
 use autoodoo::host::ssh::{OpenSsh, Ssh};
 use autoodoo::name::Port;
-use autoodoo::repository::store::{self, Access, Store};
+use autoodoo::repository::store::{self, Access, DropBox, Store};
 use autoodoo::site::backup::Place;
 use autoodoo::ui::prompt::{Prompter, Terminal};
 
@@ -68,6 +68,10 @@ impl Adapters for Real {
 
     fn store(&self, place: &Place, access: &Access) -> Result<Arc<dyn Store>> {
         store::open(place, access)
+    }
+
+    fn drop_box(&self, place: &Place, access: &Access) -> Result<Box<dyn DropBox>> {
+        store::drop_box(place, access)
     }
 
     fn clock(&self) -> &dyn Clock {

@@ -44,9 +44,9 @@ impl fmt::Display for AgeKey {
 fn refuse_private(text: &str) -> Result<()> {
     let upper = text.to_ascii_uppercase();
     if upper.contains("AGE-SECRET-KEY-") || upper.contains("AGE-PLUGIN-") || upper.contains("PRIVATE KEY") {
-        return Err(Failure::usage("`--age` was given a private key; it takes the public one")
+        return Err(Failure::usage("a private key stands where a recipient's public key belongs")
             .hint("`age-keygen -y KEYFILE` prints the public key, which begins with age1")
-            .hint("others may have seen it on the command line: replace that key"));
+            .hint("whoever has seen it here can open what is sealed for it: replace that key"));
     }
     Ok(())
 }
@@ -59,13 +59,13 @@ fn parse_ssh(text: &str) -> Result<AgeKey> {
             ParseRecipientKeyError::Unsupported(_) => "age seals for ssh-ed25519 and ssh-rsa keys only",
             _ => "it is not a whole public key",
         };
-        Failure::usage(format!("`--age {}` is no recipient: {why}", beginning(text)))
+        Failure::usage(format!("`{}` is no recipient of age: {why}", beginning(text)))
             .hint("give the line of the .pub file, in quotes")
     })
 }
 
 fn not_a_recipient(text: &str) -> Failure {
-    let failure = Failure::usage(format!("`--age {}` is no recipient", beginning(text)));
+    let failure = Failure::usage(format!("`{}` is no recipient of age", beginning(text)));
     let plugin = text.starts_with("age1") && text[4..].contains('1');
     match plugin {
         true => failure.hint("keys of age's plugins are not known here; use an X25519 key"),
@@ -96,14 +96,14 @@ mod tests {
     #[test]
     fn what_is_none_is_told_why() {
         let table = [
-            ("age1abc", "`--age age1abc` is no recipient"),
-            ("", "`--age ` is no recipient"),
-            ("acme.pub", "`--age acme.pub` is no recipient"),
-            ("ssh-ed25519 AAAA", "`--age ssh-ed25519 AAAA` is no recipient: it is not a whole public key"),
-            (&X25519[..60], "`--age age1t7rxyev2z3rw82stdlrr…` is no recipient"),
+            ("age1abc", "`age1abc` is no recipient of age"),
+            ("", "`` is no recipient of age"),
+            ("acme.pub", "`acme.pub` is no recipient of age"),
+            ("ssh-ed25519 AAAA", "`ssh-ed25519 AAAA` is no recipient of age: it is not a whole public key"),
+            (&X25519[..60], "`age1t7rxyev2z3rw82stdlrr…` is no recipient of age"),
             (
                 "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAI",
-                "`--age ecdsa-sha2-nistp256 AAAA…` is no recipient: age seals for ssh-ed25519 and ssh-rsa keys only",
+                "`ecdsa-sha2-nistp256 AAAA…` is no recipient of age: age seals for ssh-ed25519 and ssh-rsa keys only",
             ),
         ];
         for (text, message) in table {

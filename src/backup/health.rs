@@ -67,9 +67,9 @@ fn of_target(target: &Target, memory: Option<&TargetMemory>, now: Timestamp) -> 
 
 fn export(last: Option<Timestamp>, now: Timestamp) -> Option<String> {
     match last {
-        None => {
-            Some("nothing was ever exported to a medium that is kept offline: `autoodoo backup export`".to_owned())
-        }
+        None => Some(
+            "nothing was ever exported to a medium that is kept offline: `autoodoo backup export`".to_owned(),
+        ),
         Some(at) if now.duration_since(at) > EXPORT_EVERY => {
             Some(format!("the last export was made {}: `autoodoo backup export`", ago(at, now)))
         }

@@ -12,7 +12,7 @@ pub fn bytes(count: u64) -> String {
     };
     let tenths = count / (unit / 10);
     match tenths {
-        ..100 if tenths % 10 != 0 => format!("{}.{} {name}", tenths / 10, tenths % 10),
+        ..100 if !tenths.is_multiple_of(10) => format!("{}.{} {name}", tenths / 10, tenths % 10),
         _ => format!("{} {name}", tenths / 10),
     }
 }

@@ -36,7 +36,7 @@ use crate::host::random::Random;
 use crate::host::ssh::Ssh;
 use crate::name::Port;
 use crate::observed::EngineKind;
-use crate::repository::store::{Access, Store};
+use crate::repository::store::{Access, DropBox, Store};
 use crate::site::Limits;
 use crate::site::backup::Place;
 use crate::stack::sizing::Capacity;
@@ -64,6 +64,8 @@ pub trait Adapters {
     fn ssh(&self) -> &dyn Ssh;
     /// Where a target's repository lies.
     fn store(&self, place: &Place, access: &Access) -> Result<Arc<dyn Store>>;
+    /// A target that takes sealed exports.
+    fn drop_box(&self, place: &Place, access: &Access) -> Result<Box<dyn DropBox>>;
     fn clock(&self) -> &dyn Clock;
     fn random(&self) -> &dyn Random;
     fn prompter(&self) -> &dyn Prompter;

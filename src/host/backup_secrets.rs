@@ -78,6 +78,13 @@ impl BackupSecrets {
         files::read_text_optional(&self.dir.join(format!("{name}.roots.pem")))
     }
 
+    /// For whom exports to a drop directory are sealed: recipients of age, one a line, or certificates of
+    /// OpenPGP; the owner puts them there. They are no secret.
+    #[must_use]
+    pub fn recipients_file(&self, name: &TargetName) -> PathBuf {
+        self.dir.join(format!("{name}.recipients"))
+    }
+
     #[must_use]
     pub fn ssh_key(&self, name: &TargetName) -> PathBuf {
         self.dir.join("ssh").join(name.as_str())

@@ -21,7 +21,7 @@ fn what_cannot_be_exported_is_refused_and_leaves_nothing() {
     let table = [
         (format!("backup export {taken}"), "exists; an export overwrites nothing"),
         (format!("backup export {file} --age {KEY} --openpgp key.asc"), "make two exports"),
-        (format!("backup export {file} --age {private}"), "given a private key"),
+        (format!("backup export {file} --age {private}"), "a private key stands where"),
         (format!("backup export {file} --openpgp /nonexistent.asc"), "there is no file /nonexistent.asc"),
         ("--json backup export -".to_owned(), "standard output has no place for the export"),
     ];

@@ -24,7 +24,7 @@ use autoodoo::host::ssh::{Ssh, SshClient};
 use autoodoo::name::Port;
 use autoodoo::observed::{Connected, EngineKind, RunState};
 use autoodoo::render::nginx_conf::certificate_in;
-use autoodoo::repository::store::{self, Access, Store};
+use autoodoo::repository::store::{self, Access, DropBox, Store};
 use autoodoo::site::backup::Place;
 use autoodoo::site::value::HostName;
 use autoodoo::tls::inspect::inspect;
@@ -641,6 +641,10 @@ impl Adapters for World {
         }
         assert!(access.credentials.is_some() || access.ssh_key.exists() && access.known_hosts.exists());
         store::open(&Place::Local { path: self.file("elsewhere") }, &Access::default())
+    }
+
+    fn drop_box(&self, place: &Place, access: &Access) -> Result<Box<dyn DropBox>> {
+        store::drop_box(place, access)
     }
 
     fn clock(&self) -> &dyn Clock {

@@ -357,7 +357,9 @@ impl<'a, A: Adapters> Performance<'a, A> {
 
     async fn sweep(&self) -> Result<()> {
         let Subject { client, volume, databases, .. } = self.subject;
-        sweep(self.engine, client, volume, databases).await
+        sweep(self.engine, client, volume, databases).await?;
+        // Odoo runs: what a killed run had meant to stop, it did not come to stop.
+        cold::forget(self.loaded)
     }
 
     async fn back_up(
@@ -372,7 +374,7 @@ impl<'a, A: Adapters> Performance<'a, A> {
         let outcome = if is_repository(&target.place) {
             self.copying.to(moment, target, estimated_bytes).await
         } else {
-            Err(Failure::failed("sealed exports to a drop directory are not built yet"))
+            self.copying.deposit(moment, target, self.subject).await
         };
         if self.is_stopped() && outcome.is_err() {
             return Err(interruption());

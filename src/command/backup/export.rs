@@ -294,19 +294,9 @@ impl<A: Adapters> Exporting<'_, A> {
     }
 
     fn readme(&self) -> archive::Subject {
-        let site = &self.site.loaded.site;
         let name = self.file.file_name().unwrap_or_default();
         let file = if is_standard_output(self.file) { "FILE".into() } else { name.to_string_lossy() };
-        archive::Subject {
-            site: self.subject.site.clone(),
-            databases: self.subject.databases.clone(),
-            role: Endpoint::of(&site.postgres).user,
-            odoo_release: site.odoo.release.number(),
-            postgres_release: site.postgres.major,
-            made: self.subject.began,
-            autoodoo: env!("CARGO_PKG_VERSION").to_owned(),
-            file: file.into_owned(),
-        }
+        described(self.site.loaded, self.subject, &file)
     }
 
     /// A dump has no indexes and both shrink: a quarter is what an export needs at least.
@@ -338,16 +328,30 @@ fn explained(mut failure: Failure, lost: Option<Failure>) -> Failure {
     failure
 }
 
+/// What an export named `file` says of itself.
+pub(super) fn described(loaded: &Loaded, subject: &Subject, file: &str) -> archive::Subject {
+    archive::Subject {
+        site: subject.site.clone(),
+        databases: subject.databases.clone(),
+        role: Endpoint::of(&loaded.site.postgres).user,
+        odoo_release: loaded.site.odoo.release.number(),
+        postgres_release: loaded.site.postgres.major,
+        made: subject.began,
+        autoodoo: env!("CARGO_PKG_VERSION").to_owned(),
+        file: file.to_owned(),
+    }
+}
+
 /// What the thread that writes has in its hands.
-struct Work {
-    source: Arc<dyn Source>,
-    subject: archive::Subject,
-    recipients: Recipients,
-    progress: Arc<Progress>,
+pub(super) struct Work {
+    pub source: Arc<dyn Source>,
+    pub subject: archive::Subject,
+    pub recipients: Recipients,
+    pub progress: Arc<Progress>,
 }
 
 impl Work {
-    fn write(&self, into: &str, sink: impl io::Write) -> Result<Written> {
+    pub fn export<T>(&self, write: impl FnOnce(Export<'_>) -> Result<T>) -> Result<T> {
         let watch = |read| {
             self.progress.done.fetch_add(read, Ordering::Relaxed);
             match self.progress.stop.load(Ordering::Relaxed) {
@@ -356,11 +360,11 @@ impl Work {
             }
         };
         let Work { source, subject, recipients, .. } = self;
-        Export { source: &**source, subject, recipients, watch: &watch }.write_to(into, sink)
+        write(Export { source: &**source, subject, recipients, watch: &watch })
     }
 
     fn into_file(self, name: &str, mut file: Unfinished) -> Result<(Written, u64)> {
-        let written = self.write(name, &mut file)?;
+        let written = self.export(|export| export.write_to(name, &mut file))?;
         let length = file.length()?;
         file.keep()?;
         Ok((written, length))
@@ -370,7 +374,7 @@ impl Work {
 /// Only the program's own thread prints. A reader that goes away has no whole export.
 async fn shown<A: Adapters>(context: &Context<'_, A>, work: Work) -> Result<Written> {
     let (send, mut chunks) = mpsc::channel(CHUNKS);
-    let writing = blocking(move || work.write("to standard output", Sender(send)));
+    let writing = blocking(move || work.export(|export| export.write_to("to standard output", Sender(send))));
     let showing = async {
         while let Some(chunk) = chunks.recv().await {
             context.ui.bytes(&chunk)?;

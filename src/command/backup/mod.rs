@@ -4,6 +4,7 @@ mod access;
 mod cold;
 mod copy;
 mod create;
+mod deposit;
 pub(super) mod desk;
 mod export;
 pub mod kit;
@@ -11,6 +12,7 @@ mod line;
 mod list;
 mod manifests;
 pub(super) mod opened;
+mod probe;
 mod prune;
 mod read;
 mod sealing;
@@ -22,7 +24,7 @@ mod whole;
 
 use super::{Adapters, Context};
 use crate::cli::{BackupArgs, BackupCommand};
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 
 pub async fn cmd_backup<A: Adapters>(context: &Context<'_, A>, args: &BackupArgs) -> Result<()> {
     match &args.command {
@@ -35,7 +37,7 @@ pub async fn cmd_backup<A: Adapters>(context: &Context<'_, A>, args: &BackupArgs
         Some(BackupCommand::Cat(args)) => read::cmd_cat(context, args).await,
         Some(BackupCommand::Setup(args)) => setup::cmd_setup(context, args).await,
         Some(BackupCommand::Key(command)) => kit::cmd_key(context, command),
-        Some(BackupCommand::Probe(_)) => Err(Failure::failed("`backup probe` is not built yet")),
+        Some(BackupCommand::Probe(args)) => probe::cmd_probe(context, args).await,
         Some(BackupCommand::Export(args)) => export::cmd_export(context, args).await,
     }
 }

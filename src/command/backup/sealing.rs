@@ -9,7 +9,9 @@ use crate::archive::openpgp::Certificate;
 use crate::archive::seal::Recipients;
 use crate::cli::SealArgs;
 use crate::failure::{Failure, Result};
+use crate::host::backup_secrets::BackupSecrets;
 use crate::host::files;
+use crate::site::backup::TargetName;
 
 /// What the flags say. Certificates must be usable `now`.
 pub fn by_flags(args: &SealArgs, now: Timestamp) -> Result<Recipients> {
@@ -20,6 +22,30 @@ pub fn by_flags(args: &SealArgs, now: Timestamp) -> Result<Recipients> {
         _ => Err(Failure::usage("a file is sealed either with age or with OpenPGP, not with both")
             .hint("make two exports: one with --age, and one with --openpgp")),
     }
+}
+
+/// What the file says that lies beside a target's other access: an export to a place that others can
+/// look into is sealed.
+pub fn of_target(secrets: &BackupSecrets, target: &TargetName, now: Timestamp) -> Result<Recipients> {
+    let file = secrets.recipients_file(target);
+    let name = file.display().to_string();
+    let bytes = files::read_optional(&file)?.unwrap_or_default();
+    in_file(&name, &bytes, now).map_err(|failure| {
+        failure.hint(format!("exports to target {target} are sealed for the recipients in {name}"))
+    })
+}
+
+/// Recipients of age, one a line, or certificates of OpenPGP.
+fn in_file(name: &str, bytes: &[u8], now: Timestamp) -> Result<Recipients> {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains("-----BEGIN PGP"));
+    let Some(text) = text else { return Certificate::parse(name, bytes, now).map(Recipients::OpenPgp) };
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let keys = lines.map(AgeKey::parse).collect::<Result<Vec<_>>>()?;
+    if keys.is_empty() {
+        return Err(Failure::usage(format!("nobody is named in {name}"))
+            .hint("write recipients of age into it, one a line (age1…), or a certificate of OpenPGP"));
+    }
+    Ok(Recipients::Age(keys))
 }
 
 fn certificates(paths: &[PathBuf], now: Timestamp) -> Result<Vec<Certificate>> {
@@ -59,5 +85,15 @@ mod tests {
         assert!(both.hints[0].contains("two exports"), "{:?}", both.hints);
         let missing = sealed(&[], &["/nonexistent"]).unwrap_err();
         assert_eq!(missing.message, "there is no file /nonexistent with an OpenPGP certificate");
+    }
+
+    #[test]
+    fn a_file_names_recipients_of_one_kind() {
+        let read = |text: &str| in_file("drop.recipients", text.as_bytes(), Timestamp::UNIX_EPOCH);
+        assert_eq!(read(&format!("# the office\n\n  {KEY}\n{KEY}")).unwrap().names(), [KEY, KEY]);
+        assert_eq!(read("# nobody\n").unwrap_err().message, "nobody is named in drop.recipients");
+        assert_eq!(read("acme").unwrap_err().message, "`acme` is no recipient of age");
+        let certificate = read("-----BEGIN PGP PUBLIC KEY BLOCK-----\n").unwrap_err();
+        assert_eq!(certificate.message, "drop.recipients holds no OpenPGP certificate");
     }
 }

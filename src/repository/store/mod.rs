@@ -10,6 +10,7 @@ pub mod s3;
 pub mod sftp;
 
 use std::fmt;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -50,6 +51,21 @@ pub fn open(place: &Place, access: &Access) -> Result<Arc<dyn Store>> {
         }
         Place::Rest { url } => Ok(Arc::new(Patient::new(Rest::new(url, access, Limits::default())?))),
         Place::Sftp { .. } | Place::Drop { .. } => Err(Failure::failed("this place is none of ssh")),
+    }
+}
+
+/// A place that takes whole sealed exports and shows nothing of what it has.
+pub trait DropBox: Send + 'static {
+    /// Sends everything under a new name; returns its bytes. What was cut short does not count there.
+    /// Blocks. It is not tried again: the content cannot be read twice.
+    fn deposit(&self, name: &str, content: &mut dyn Read) -> StoreResult<u64>;
+}
+
+/// The drop directory that the site file names. Nothing is connected before the first call.
+pub fn drop_box(place: &Place, access: &Access) -> Result<Box<dyn DropBox>> {
+    match SftpStore::at(place, access) {
+        Some(store) => Ok(Box::new(store)),
+        None => Err(Failure::failed("this place takes no exports")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::super::{StoreError, StoreResult, Trouble};
+use super::super::{DropBox, StoreError, StoreResult, Trouble};
 use super::SftpStore;
 use super::session::fault;
 
@@ -15,10 +15,10 @@ const BLOCK: u64 = 4 * 1024 * 1024;
 /// which the server tells a whole file from one that was cut.
 pub const DONE: &str = ".done";
 
-impl SftpStore {
-    /// Sends a file of yet unknown length under `name`, then its companion. Nothing is replaced. Returns
-    /// the bytes that were sent. A stream cannot be begun anew: what was cut stays without a companion.
-    pub fn deposit(&self, name: &str, content: &mut dyn Read) -> StoreResult<u64> {
+impl DropBox for SftpStore {
+    /// Sends a file of yet unknown length under `name`, then its companion. Nothing is replaced. A stream
+    /// cannot be begun anew: what was cut stays without a companion.
+    fn deposit(&self, name: &str, content: &mut dyn Read) -> StoreResult<u64> {
         let path = name.to_owned();
         let file = self.ask(|session| async move {
             let what = format!("write `{path}`");
