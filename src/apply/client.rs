@@ -40,8 +40,13 @@ pub fn psql<'a>(database: &DbName, words: impl IntoIterator<Item = &'a str>) -> 
 }
 
 pub(super) fn psql_on<'a>(database: &str, words: impl IntoIterator<Item = &'a str>) -> Exec {
+    program("psql", database, words)
+}
+
+/// One of PostgreSQL's client programs on a database, as the site's role. `words` follow.
+pub fn program<'a>(program: &str, database: &str, words: impl IntoIterator<Item = &'a str>) -> Exec {
     // A connection string: a database's name has no character that it would need to quote.
     let connection = format!("service={SERVICE} dbname={database}");
-    let argv = ["psql", "--no-password", "--dbname", &connection].map(str::to_owned).into_iter();
+    let argv = [program, "--no-password", "--dbname", &connection].map(str::to_owned).into_iter();
     Exec::new(argv.chain(words.into_iter().map(str::to_owned))).env("PGSERVICEFILE", SERVICE_FILE)
 }

@@ -8,7 +8,7 @@ use crate::engine::{Engine, Exec, LogQuery};
 use crate::failure::{Failure, Result};
 use crate::host::files;
 use crate::host::probe::Probe;
-use crate::host::ssh::{SshClient, fingerprints, pinned_line};
+use crate::host::ssh::{SshClient, ensure_key, fingerprints, pinned_line};
 use crate::plan::TunnelFiles;
 use crate::site::{External, Ssh};
 use crate::stack::dirs;
@@ -35,7 +35,8 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
 
     /// The line of known_hosts for the pinned key. Nothing is trusted at first sight.
     fn known_host(&self, ssh: &Ssh) -> Result<String> {
-        let shown = self.ssh.host_keys(&ssh.host, ssh.port)?;
+        let shown = self.ssh.host_keys(&ssh.host, ssh.port);
+        let shown = shown.map_err(|failure| failure.hint("put `postgres.ssh` right in autoodoo.yaml"))?;
         let found = fingerprints(&shown);
         let list = || found.iter().map(|(kind, print)| format!("{kind} {print}")).collect::<Vec<_>>();
         let (host, port) = (&ssh.host, ssh.port);
@@ -59,14 +60,7 @@ impl<E: Engine, P: Probe> Bench<'_, E, P> {
     }
 
     fn ensure_key(&self, comment: &str) -> Result<()> {
-        let key = self.dir.ssh_key();
-        if files::mode_of(&key)?.is_some() {
-            return Ok(());
-        }
-        if let Some(directory) = key.parent() {
-            files::ensure_dir(directory, 0o700)?;
-        }
-        self.ssh.new_key(&key, comment)
+        ensure_key(self.ssh, &self.dir.ssh_key(), comment).map(drop)
     }
 
     /// What a running tunnel starts from stays: it is swept once that tunnel is gone.

@@ -27,6 +27,8 @@ pub struct Manifest {
     /// Bytes of everything but the manifest.
     pub bytes: u64,
     pub files: u64,
+    /// What could not be part of the backup, and why, one sentence each.
+    pub left_out: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,16 @@ pub enum BackupKind {
     Hot,
     /// Odoo was stopped.
     Cold,
+}
+
+impl BackupKind {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            BackupKind::Hot => "hot",
+            BackupKind::Cold => "cold",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

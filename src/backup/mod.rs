@@ -1,9 +1,18 @@
 //! What a backup is: where its parts lie in it, and what its manifest says. Values only.
 
+pub mod health;
+pub mod kit;
 pub mod manifest;
+pub mod memory;
+pub mod plan;
+pub mod shrink;
+pub mod source;
+pub mod words;
 
 /// In a repository and in an export alike. The manifest comes last: it says how whole the rest is.
 pub mod layout {
+    use std::path::Path;
+
     pub const CONFIGURATION: &str = "configuration";
     pub const DATABASES: &str = "databases";
     pub const FILESTORE: &str = "filestore";
@@ -16,6 +25,14 @@ pub mod layout {
     /// Below `databases/NAME`: a line for each file that the database's attachments name:
     /// `store_fname TAB file_size`, in the order of their names.
     pub const ATTACHMENTS: &str = "attachments.tsv";
+
+    /// Whether this is a file that may leave the server only encrypted: passwords, private keys, and
+    /// the generated files that repeat some of them and are made anew from the others.
+    #[must_use]
+    pub fn is_secret(path: &Path) -> bool {
+        let below = path.strip_prefix(CONFIGURATION);
+        below.is_ok_and(|below| below.starts_with("secrets") || below.starts_with("generated"))
+    }
 
     #[must_use]
     pub fn dump(database: &str) -> String {

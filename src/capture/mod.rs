@@ -7,3 +7,33 @@
 //!
 //! Repositories read on threads of their own; the engine is asked on the program's one thread. Dumps
 //! and logs pass from here to there in chunks, through channels that hold a few of them.
+//!
+//! ```text
+//! let mut moment = Moment::begin(&engine, &subject, reporter).await?;
+//! let source = moment.source(Secrets::Included);
+//! let job = tokio::task::spawn_blocking(move || repository.back_up(source, …));
+//! let saved = moment.serve_until(&progress.stop, job).await;
+//! let facts = moment.end().await?;
+//! ```
+
+mod attachments;
+mod client;
+mod configuration;
+mod entries;
+mod held;
+mod moment;
+mod pass;
+mod pipe;
+mod serve;
+mod session;
+mod sql;
+mod stream;
+mod subject;
+mod sweep;
+pub mod weight;
+
+pub use attachments::{attachments, examine};
+pub use client::Client;
+pub use moment::{Facts, Moment};
+pub use subject::{Secrets, Subject};
+pub use sweep::sweep;

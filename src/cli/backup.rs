@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::site::value::HostKey;
+
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct BackupArgs {
@@ -79,6 +81,9 @@ pub struct PruneArgs {
     /// Show what would be forgotten and why, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Go on although the newest backup holds far less than those about to go, or lacks attachments that they have
+    #[arg(long)]
+    pub accept_loss: bool,
 }
 
 #[derive(Debug, Args)]
@@ -114,7 +119,10 @@ pub struct SetupArgs {
     pub target: Option<String>,
     /// The SHA256 fingerprint of the ssh server's key, for use without a terminal
     #[arg(long, value_name = "FINGERPRINT")]
-    pub host_key: Option<String>,
+    pub host_key: Option<HostKey>,
+    /// Print what would be done and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]

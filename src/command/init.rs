@@ -9,7 +9,8 @@ use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login, Port, SiteNa
 use crate::site::acme::{
     AcmeProfile, CertificateName, ChallengeKind, DirectoryUrl, ExternalAccountId, Resolver,
 };
-use crate::site::draft::{AcmeDraft, Conflict, Draft, Given};
+use crate::site::backup::{Backup, Place};
+use crate::site::draft::{AcmeDraft, BackupDraft, Conflict, Draft, Given, TargetDraft};
 use crate::site::key_kind::KeyKind;
 use crate::site::release::Release;
 use crate::site::value::{Address, FilePath, Flag, MailAddress, PostgresMajor, TlsMode, Users};
@@ -81,6 +82,9 @@ pub struct InitArgs {
     /// The login of the first user [default: owner]
     #[arg(long, value_name = "LOGIN")]
     pub admin_login: Option<Login>,
+    /// Where backups go: an absolute path, or a URL such as sftp://user@host/path; may be given several times
+    #[arg(long, value_name = "URL")]
+    pub backup_to: Vec<Place>,
 }
 
 /// With --tls acme.
@@ -199,8 +203,14 @@ fn said(args: &InitArgs) -> Draft {
         tls_key: args.tls_key.into(),
         tls_profile: args.tls_profile.into(),
         acme: args.acme.into(),
+        backup: BackupDraft { to: args.backup_to.into_iter().map(to).collect(), ..BackupDraft::default() },
         ..Draft::default()
     }
+}
+
+/// A target of which the place alone was said.
+fn to(place: Place) -> TargetDraft {
+    TargetDraft { url: Given::Value(place), ..TargetDraft::default() }
 }
 
 /// All that does not fit, each with its flag.
@@ -295,9 +305,19 @@ pub fn summary(site: &Site) -> String {
         ("database", site.database.to_string()),
         ("users", format!("{} at the same time of day", site.users)),
         ("first user", format!("{}, {}, {country}", site.odoo.admin_login, site.odoo.language)),
+        ("backups", backups(&site.backup)),
     ];
     let lines: Vec<String> = rows.into_iter().map(|(name, value)| format!("  {name:<12} {value}")).collect();
     lines.join("\n")
+}
+
+fn backups(backup: &Backup) -> String {
+    let places: Vec<String> = backup.targets.iter().map(|target| target.place.to_string()).collect();
+    if places.is_empty() {
+        "NONE: nothing is backed up yet; name a place under `backup:` in autoodoo.yaml".to_owned()
+    } else {
+        format!("to {}", places.join(", "))
+    }
 }
 
 #[cfg(test)]
@@ -340,7 +360,7 @@ mod tests {
         (site, script)
     }
 
-    const QUESTIONS: [&str; 9] = [
+    const QUESTIONS: [&str; 10] = [
         "Domain",
         "Database",
         "Odoo release",
@@ -349,6 +369,7 @@ mod tests {
         "Users",
         "Language",
         "Country",
+        "Backup to",
         "Write this site?",
     ];
 
@@ -365,6 +386,7 @@ mod tests {
         database     acme_2
         users        5 at the same time of day
         first user   owner, fr_BE, country BE
+        backups      NONE: nothing is backed up yet; name a place under `backup:` in autoodoo.yaml
         "#);
     }
 
@@ -399,7 +421,8 @@ mod tests {
         let line = "--name acme --domain a.example.com --alias b.example.com --alias c.example.com --database main \
                     --odoo-image acme/odoo:latest --odoo-release 16 --postgres-image acme/pg --postgres-major 14 \
                     --nginx-image acme/nginx:1 --http-port 8080 --https-port 8443 --bind :: --tls files \
-                    --tls-certificate a.pem --tls-key a.key --users 40 --language de_DE --country at --admin-login jo";
+                    --tls-certificate a.pem --tls-key a.key --users 40 --language de_DE --country at --admin-login jo \
+                    --backup-to /srv/b --backup-to sftp://b@h/x";
         let (site, script) = wizard(line, [Yes]);
         assert_eq!(script.heard(), ["Write this site?"]);
         let site = site.unwrap();
@@ -415,13 +438,14 @@ mod tests {
         database     main
         users        40 at the same time of day
         first user   jo, de_DE, country AT
+        backups      to /srv/b, sftp://b@h/x
         "#);
         assert_eq!(parse::site(crate::render::site_file::site_file(&site)).unwrap(), site);
     }
 
     #[test]
     fn return_at_every_question_is_the_same_as_yes() {
-        let (site, script) = wizard("", [const { Default }; 9]);
+        let (site, script) = wizard("", [const { Default }; 10]);
         assert_eq!(script.heard(), QUESTIONS);
         assert_eq!(site.unwrap(), yes("").unwrap());
     }
@@ -439,10 +463,12 @@ mod tests {
             Say("25"),
             Say("de_DE"),
             Say("none"),
+            Say("/srv/backup"),
+            Say("s3://s3.example.com/acme-backup"),
             Yes,
         ];
         let (site, script) = wizard("", answers);
-        assert!(script.heard().len() <= 12);
+        assert!(script.heard().len() <= 13);
         insta::assert_snapshot!(summary(&site.unwrap()), @r#"
         site         acme-2
         address      https://odoo.example.com
@@ -454,12 +480,13 @@ mod tests {
         database     main
         users        25 at the same time of day
         first user   owner, de_DE, no country
+        backups      to /srv/backup, s3://s3.example.com/acme-backup
         "#);
     }
 
     #[test]
     fn only_what_no_flag_gave_is_asked() {
-        let asked = |line: &str| wizard(line, [const { Default }; 9]).1.heard();
+        let asked = |line: &str| wizard(line, [const { Default }; 10]).1.heard();
         let without = |gone: &[&str]| -> Vec<String> {
             QUESTIONS.iter().filter(|q| !gone.contains(q)).map(ToString::to_string).collect()
         };
@@ -474,7 +501,7 @@ mod tests {
     fn an_own_image_keeps_its_name_when_its_release_is_asked() {
         let (site, _) = wizard(
             "--odoo-image acme/odoo:latest",
-            [Default, Default, Say("Odoo 15")].into_iter().chain([const { Default }; 6]),
+            [Default, Default, Say("Odoo 15")].into_iter().chain([const { Default }; 7]),
         );
         let site = site.unwrap();
         assert_eq!((site.odoo.image.as_str(), site.odoo.release.number()), ("acme/odoo:latest", 15));
@@ -504,6 +531,12 @@ mod tests {
             Say("France"),
             Say("zz"),
             Say("FR"),
+            Say("srv/backup"),
+            Say("stfp://b@h/x"),
+            Say("sftp://b:hunter2@h/x"),
+            Say("/srv/backup"),
+            Say("/srv/backup/"),
+            Default,
             Yes,
         ];
         let (site, script) = wizard("--alias www.example.com", answers);
@@ -530,6 +563,12 @@ mod tests {
         Country
         ! expected a two-letter country code such as `FR`
         ! there is no country `ZZ` in ISO 3166-1
+        Backup to
+        ! expected a place for backups: an absolute path such as `/srv/backup`, or a URL such as `sftp://user@backup.example.com/odoo`, `s3://s3.example.com/bucket` or `rest:https://backup.example.com/odoo`
+        ! there is no kind of place `stfp`; did you mean `sftp`?
+        ! a password does not belong in a URL; ssh logs in with a key, which `autoodoo backup setup` makes
+        Second place
+        ! `/srv/backup` is given twice
         Write this site?
         "#);
     }
@@ -553,6 +592,7 @@ mod tests {
             "--tls acme --acme-challenge dns-01",
             "--language xx_YY --odoo-release 19",
             "--country zz",
+            "--backup-to /srv/b --backup-to /mnt/b",
         ] {
             let (site, script) = wizard(line, []);
             let (asked, unasked) = (site.unwrap_err(), yes(line).unwrap_err());
@@ -576,6 +616,7 @@ mod tests {
             "--name postgres",
             "--odoo-release 19 --postgres-major 12",
             "--tls-certificate a.pem --https-port 80 --country zz",
+            "--backup-to /srv/b --backup-to /mnt/b",
         ];
         insta::assert_snapshot!(lines.map(told).join("\n"), @r#"
         --acme-email: used only with the TLS mode `acme`
@@ -590,6 +631,7 @@ mod tests {
           --country: there is no country `ZZ` in ISO 3166-1
           --https-port: port 80 is already the port for http
           --tls-certificate: used only with the TLS mode `files`
+        --backup-to: required, as `b`, which follows from the place, is the name of /srv/b already
         "#);
     }
 
@@ -597,7 +639,7 @@ mod tests {
     fn leaving_and_refusing_write_nothing() {
         let (site, _) = wizard("", [Default, Leave]);
         assert!(site.unwrap_err().message.contains("nothing was written"));
-        let answers = [const { Default }; 8].into_iter().chain([No]);
+        let answers = [const { Default }; 9].into_iter().chain([No]);
         let (site, _) = wizard("", answers);
         assert!(site.unwrap_err().message.contains("nothing was written"));
     }

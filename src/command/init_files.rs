@@ -39,7 +39,11 @@ pub fn cmd_init<A: Adapters>(context: &Context<'_, A>, args: &InitArgs) -> Resul
     }
     // Last: a directory with a site file is a site, one without is not one yet.
     files::write_atomic(&dir.site_file(), site_file(&site).as_bytes(), 0o644)?;
-    context.ui.result(&Written { event: "initialised", site_file: dir.site_file().display().to_string() })
+    context.ui.result(&Written {
+        event: "initialised",
+        site_file: dir.site_file().display().to_string(),
+        backup_targets: site.backup.targets.len(),
+    })
 }
 
 /// A site is never overwritten; what an interrupted `init` left is.
@@ -63,10 +67,15 @@ fn refuse_existing(dir: &SiteDir) -> Result<()> {
 struct Written {
     event: &'static str,
     site_file: String,
+    backup_targets: usize,
 }
 
 impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "wrote {} and secrets/; start the site with `autoodoo up`", self.site_file)
+        writeln!(f, "wrote {} and secrets/; start the site with `autoodoo up`", self.site_file)?;
+        f.write_str(match self.backup_targets {
+            0 => "nothing is backed up yet: name a place under `backup:` in autoodoo.yaml",
+            _ => "nothing is backed up yet: make the targets ready with `autoodoo backup setup`",
+        })
     }
 }

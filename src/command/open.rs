@@ -114,7 +114,7 @@ pub(super) fn running_server(loaded: &Loaded, observed: &Observed) -> Result<()>
 }
 
 /// The id of the site's own container of this role, found by its labels: a name could be anybody's.
-fn running(loaded: &Loaded, observed: &Observed, role: Role) -> Result<String> {
+pub(super) fn running(loaded: &Loaded, observed: &Observed, role: Role) -> Result<String> {
     let ours = |container: &&Container| {
         container.role() == Some(role)
             && container.site_id() == Some(loaded.owner.site_id.as_str())
@@ -128,7 +128,7 @@ fn running(loaded: &Loaded, observed: &Observed, role: Role) -> Result<String> {
 }
 
 /// The site's database of this name, or its first one.
-fn chosen(site: &Site, name: Option<&str>) -> Result<DbName> {
+pub(super) fn chosen(site: &Site, name: Option<&str>) -> Result<DbName> {
     let Some(name) = name else { return Ok(site.database.clone()) };
     let databases: Vec<DbName> = site.databases().into_iter().map(|database| database.name).collect();
     if let Some(known) = databases.iter().find(|known| known.as_str() == name) {
@@ -141,7 +141,7 @@ fn chosen(site: &Site, name: Option<&str>) -> Result<DbName> {
         .hint(format!("autoodoo.yaml names {}", names.join(", "))))
 }
 
-fn has_data(loaded: &Loaded) -> Result<()> {
+pub(super) fn has_data(loaded: &Loaded) -> Result<()> {
     if loaded.state.phase == Phase::Ready {
         return Ok(());
     }

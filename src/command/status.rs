@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::backup::standing::{BackupStatus, standing};
 use super::certificate::minute;
 use super::external::place;
 use super::site::{Loaded, load};
@@ -48,6 +49,7 @@ struct Status {
     /// What has to be seen to about the certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate_problem: Option<String>,
+    backup: BackupStatus,
     /// Data volumes that the site should have.
     #[serde(skip)]
     wanted_volumes: usize,
@@ -99,8 +101,10 @@ pub async fn cmd_status<A: Adapters>(context: &Context<'_, A>, args: &StatusArgs
         return context.ui.result(&report(&loaded, chosen));
     }
     let observed = loaded.observe(&engine).await?;
-    let certificate = certificate(&loaded, context.adapters.clock().now())?;
-    context.ui.result(&status(&loaded, &observed, certificate))
+    let now = context.adapters.clock().now();
+    let certificate = certificate(&loaded, now)?;
+    let backup = standing(&loaded, now)?;
+    context.ui.result(&status(&loaded, &observed, certificate, backup))
 }
 
 /// The one in use, and what has to be seen to.
@@ -121,6 +125,7 @@ fn status(
     loaded: &Loaded,
     observed: &Observed,
     (certificate, certificate_problem): (Option<Certificate>, Option<String>),
+    backup: BackupStatus,
 ) -> Status {
     let (name, generation) = (&loaded.site.name, loaded.state.generation);
     let external = loaded.site.postgres.external.as_ref();
@@ -134,6 +139,7 @@ fn status(
         external: external.map(place),
         certificate,
         certificate_problem,
+        backup,
         wanted_volumes: volumes.len(),
         volumes: volumes
             .into_iter()
@@ -207,6 +213,7 @@ impl fmt::Display for Status {
         if let Some(problem) = &self.certificate_problem {
             writeln!(f, "        PROBLEM: {problem}; see `autoodoo cert show`")?;
         }
+        self.backup.fmt(f)?;
         writeln!(f)?;
         let rows: Vec<_> = self
             .services

@@ -1,9 +1,15 @@
 //! The time, as a value that logic is given.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 pub trait Clock {
     fn now(&self) -> Timestamp;
+
+    /// In which people here read the time.
+    fn zone(&self) -> TimeZone {
+        TimeZone::UTC
+    }
 }
 
 /// The machine's own clock.
@@ -13,6 +19,10 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    fn zone(&self) -> TimeZone {
+        TimeZone::system()
     }
 }
 

@@ -87,6 +87,12 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// Gives a file its final name, in the same directory; on disk when this returns.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    let renamed = std::fs::rename(from, to).and_then(|()| sync_dir(parent(to)));
+    renamed.map_err(|error| io_failure("cannot rename to", to, &error))
+}
+
 /// The file's bytes; `None` when there is no such file.
 pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
     match std::fs::read(path) {

@@ -20,6 +20,13 @@ const LARGEST: u64 = 1024 * 1024;
 /// nothing of those that another one started.
 pub const CERTIFICATE: &str = "cert";
 
+/// The operation that backs the site up. A cold one starts again what it has stopped, which had proved
+/// itself before.
+pub const BACKUP: &str = "backup";
+
+/// Operations after which containers are what they were before.
+const APART: [&str; 2] = [CERTIFICATE, BACKUP];
+
 /// How an operation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -91,7 +98,7 @@ impl Journal {
         for record in records(&self.previous())?.into_iter().chain(records(&self.current())?) {
             match record {
                 Record::Begin { operation, .. } => {
-                    counts = operation != CERTIFICATE;
+                    counts = !APART.contains(&operation.as_str());
                     settled &= !counts;
                 }
                 Record::End { outcome, .. } if counts => settled = outcome == Outcome::Done,
@@ -227,21 +234,25 @@ mod tests {
     }
 
     #[test]
-    fn certificates_settle_nothing_and_unsettle_nothing() {
-        let (_dir, journal) = journal();
-        let run = |operation, outcome| {
-            journal.begin(at(0), operation, steps()).unwrap();
-            journal.end(at(1), outcome).unwrap();
-            journal.is_settled().unwrap()
-        };
-        assert!(run(CERTIFICATE, Outcome::Failed), "nothing was started");
-        assert!(!run("up", Outcome::Failed));
-        assert!(!run(CERTIFICATE, Outcome::Done));
-        std::fs::rename(journal.current(), journal.previous()).unwrap();
-        assert!(!run(CERTIFICATE, Outcome::Done), "what was set aside counts");
-        assert!(run("up", Outcome::Done) && run(CERTIFICATE, Outcome::Failed));
-        journal.begin(at(2), "up", steps()).unwrap();
-        assert!(!journal.is_settled().unwrap());
+    fn certificates_and_backups_settle_nothing_and_unsettle_nothing() {
+        for apart in APART {
+            let (_dir, journal) = journal();
+            let run = |operation, outcome| {
+                journal.begin(at(0), operation, steps()).unwrap();
+                journal.end(at(1), outcome).unwrap();
+                journal.is_settled().unwrap()
+            };
+            assert!(run(apart, Outcome::Failed), "nothing was started");
+            assert!(!run("up", Outcome::Failed));
+            assert!(!run(apart, Outcome::Done));
+            std::fs::rename(journal.current(), journal.previous()).unwrap();
+            assert!(!run(apart, Outcome::Done), "what was set aside counts");
+            assert!(run("up", Outcome::Done) && run(apart, Outcome::Failed));
+            journal.begin(at(2), apart, steps()).unwrap();
+            assert!(journal.is_settled().unwrap(), "cut off, it unsettles nothing either");
+            journal.begin(at(3), "up", steps()).unwrap();
+            assert!(!journal.is_settled().unwrap());
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The machine we run on: files, the lock, the clock, randomness, ports, hooks and plain HTTP questions.
 
+pub mod backup_secrets;
 pub mod clock;
 pub mod files;
 pub mod hook;

@@ -68,6 +68,24 @@ pub fn password(random: &dyn Random, length: usize) -> Secret {
     Secret::new(text)
 }
 
+/// RFC 4648, section 6, in lower case: no two of them look alike.
+const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+/// Nine groups of six: 270 bits.
+const GROUPS: usize = 9;
+
+/// A password of 270 bits that somebody can type from paper: nine groups of six letters or digits
+/// with hyphens between them, which belong to it.
+#[must_use]
+pub fn passphrase(random: &dyn Random) -> Secret {
+    let mut bytes = [[0_u8; 6]; GROUPS];
+    let groups = bytes.each_mut().map(|group| {
+        random.bytes(group);
+        // 256 is a multiple of 32: no letter is favoured.
+        group.iter().map(|byte| char::from(BASE32[usize::from(*byte) % BASE32.len()])).collect::<String>()
+    });
+    Secret::new(groups.join("-"))
+}
+
 /// Sixteen lower-case hexadecimal digits (64 bits): enough that two never meet on one host.
 #[must_use]
 pub fn identifier(random: &dyn Random) -> String {
@@ -107,6 +125,16 @@ mod tests {
             assert_eq!(secret.expose().len(), length);
             assert!(secret.expose().bytes().all(|byte| ALPHABET.contains(&byte)));
         }
+    }
+
+    #[test]
+    fn passphrases_are_groups_that_can_be_typed() {
+        let random = SeededRandom::new(1);
+        let (one, two) = (passphrase(&random), passphrase(&random));
+        assert_ne!(one, two);
+        let groups: Vec<&str> = one.expose().split('-').collect();
+        assert_eq!(groups.len(), GROUPS);
+        assert!(groups.iter().all(|g| g.len() == 6 && g.bytes().all(|byte| BASE32.contains(&byte))));
     }
 
     #[test]

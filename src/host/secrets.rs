@@ -93,11 +93,11 @@ fn ensure_master(dir: &Path, random: &dyn Random) -> Result<()> {
     Ok(())
 }
 
-fn is_missing(dir: &Path, name: &str) -> Result<bool> {
+pub(super) fn is_missing(dir: &Path, name: &str) -> Result<bool> {
     Ok(files::mode_of(&dir.join(name))?.is_none())
 }
 
-fn write(dir: &Path, name: &str, value: &str) -> Result<()> {
+pub(super) fn write(dir: &Path, name: &str, value: &str) -> Result<()> {
     files::write_atomic(&dir.join(name), format!("{value}\n").as_bytes(), 0o600)
 }
 
@@ -113,12 +113,12 @@ fn read_line(dir: &Path, name: &str) -> Result<Secret> {
     Ok(secret)
 }
 
-fn read(dir: &Path, name: &str) -> Result<Secret> {
+pub(super) fn read(dir: &Path, name: &str) -> Result<Secret> {
     let path = dir.join(name);
     let shown = path.display();
     let Some(mode) = files::mode_of(&path)? else {
         return Err(Failure::usage(format!("{shown} is missing"))
-            .hint("put it back from a copy of the site directory; it is made only with a new site"));
+            .hint("put it back from a copy of the site directory; it is made only once"));
     };
     if mode & 0o077 != 0 {
         return Err(Failure::usage(format!(

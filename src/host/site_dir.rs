@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use super::backup_secrets::BackupSecrets;
 use super::files;
 use super::journal::Journal;
 use super::random::Random;
 use super::secrets::Secrets;
+use crate::backup::memory::BackupMemory;
 use crate::failure::{Context, Result};
 use crate::pins::Pins;
 use crate::plan::renewal_memory::RenewalMemory;
+use crate::site::backup::TargetName;
 use crate::state::State;
 
 /// A site directory, by its absolute path. It need not exist yet.
@@ -113,6 +116,18 @@ impl SiteDir {
         Secrets::load(&self.secrets_dir())
     }
 
+    /// Passwords of repositories, and what lets this site into the places where they lie.
+    #[must_use]
+    pub fn backup_secrets(&self) -> BackupSecrets {
+        BackupSecrets::new(self.secrets_dir().join("backup"))
+    }
+
+    /// What this host keeps of a target's repository, to read less of it; can be made again.
+    #[must_use]
+    pub fn backup_cache(&self, target: &TargetName) -> PathBuf {
+        self.state_dir().join("cache").join(target.as_str())
+    }
+
     /// `None` when this directory never had a state.
     pub fn load_state(&self) -> Result<Option<State>> {
         let text = files::read_text_optional(&self.state_file())?;
@@ -142,6 +157,25 @@ impl SiteDir {
         self.state_dir().join("renewal.json")
     }
 
+    /// What is remembered of the backups. A file that cannot be read is a failure: it knows which
+    /// repository belongs to which target.
+    pub fn backups(&self) -> Result<BackupMemory> {
+        match files::read_text_optional(&self.backups_file())? {
+            None => Ok(BackupMemory::default()),
+            Some(text) => BackupMemory::from_json(&text),
+        }
+    }
+
+    /// Replaces it; on disk when this returns.
+    pub fn save_backups(&self, memory: &BackupMemory) -> Result<()> {
+        files::ensure_dir(&self.state_dir(), 0o700)?;
+        files::write_atomic(&self.backups_file(), memory.to_json().as_bytes(), 0o600)
+    }
+
+    fn backups_file(&self) -> PathBuf {
+        self.state_dir().join("backups.json")
+    }
+
     /// What autoodoo.lock pins; nothing when there is no such file.
     pub fn pins(&self) -> Result<Pins> {
         let path = self.lock_file();
@@ -168,6 +202,8 @@ impl SiteDir {
             secrets.join("imported"),
             generated.join("postgres"),
             self.acme_dir(),
+            secrets.join("backup"),
+            secrets.join("backup/ssh"),
         ];
         let below = ["odoo", "nginx", "ssh", "tunnel"].map(|name| generated.join(name));
         let below: Vec<PathBuf> = below.into_iter().chain([secrets.join("tls")]).collect();

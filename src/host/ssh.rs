@@ -75,8 +75,7 @@ impl Ssh for OpenSsh {
         command.args(["-T", "10", "-p", &port.to_string(), host.as_str()]);
         let lines = run(&mut command).unwrap_or_default();
         if fingerprints(&lines).is_empty() {
-            return Err(Failure::failed(format!("no ssh server answers at {host}:{port}"))
-                .hint("put `postgres.ssh` right in autoodoo.yaml"));
+            return Err(Failure::failed(format!("no ssh server answers at {host}:{port}")));
         }
         Ok(lines)
     }
@@ -151,6 +150,28 @@ pub fn pinned_line(known_hosts: &str, pin: &HostKey) -> Option<String> {
     known_hosts.lines().find(is_pinned).map(|line| format!("{line}\n"))
 }
 
+/// Makes a key of one's own, unless there is one. Returns its public half, as authorized_keys has it.
+pub fn ensure_key(ssh: &dyn Ssh, key: &Path, comment: &str) -> Result<String> {
+    if files::mode_of(key)?.is_none() {
+        if let Some(directory) = key.parent() {
+            files::ensure_dir(directory, 0o700)?;
+        }
+        ssh.new_key(key, comment)?;
+    }
+    Ok(ssh.public_key(key)?.trim().to_owned())
+}
+
+/// From now on the host is believed by this key alone. `shown`: what [`Ssh::host_keys`] gave when a
+/// person confirmed one of its [`fingerprints`].
+pub fn pin(shown: &str, confirmed: &HostKey, known_hosts: &Path) -> Result<()> {
+    let line = pinned_line(shown, confirmed)
+        .ok_or_else(|| Failure::failed(format!("the host shows no key with the fingerprint {confirmed}")))?;
+    if let Some(directory) = known_hosts.parent() {
+        files::ensure_dir(directory, 0o700)?;
+    }
+    files::write_atomic(known_hosts, line.as_bytes(), 0o600)
+}
+
 /// `SHA256:` and the digest of the key's own encoding (RFC 4253, section 6.6) in base64, as OpenSSH
 /// shows it.
 fn fingerprint(line: &str) -> Option<(String, String)> {
@@ -186,6 +207,19 @@ mod tests {
         let musl = "\t/lib/ld-musl-x86_64.so.1 (0x7f)\n\
                     \tlibc.musl-x86_64.so.1 => /lib/ld-musl-x86_64.so.1 (0x7f)\n";
         assert_eq!(libraries(musl).len(), 2);
+    }
+
+    #[test]
+    fn one_confirmed_key_is_pinned() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ssh/known_hosts-offsite");
+        let other = format!("SHA256:{}", "A".repeat(43)).parse().unwrap();
+        assert!(pin(LINES, &other, &file).unwrap_err().message.contains("shows no key"));
+        assert_eq!(files::mode_of(&file).unwrap(), None);
+        let confirmed = "SHA256:fZ4idSebg7sVCOsiJlQbZU4arYzFNkpsPrrHm5IEvk8".parse().unwrap();
+        pin(LINES, &confirmed, &file).unwrap();
+        assert_eq!(files::mode_of(&file).unwrap(), Some(0o600));
+        assert_eq!(files::read_text(&file).unwrap(), LINES.lines().nth(1).unwrap().to_owned() + "\n");
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub fn nothing_foreign(site: &Site, owner: &Owner, observed: &Observed) -> Resul
         names::helper(site, names::HELPER_INIT),
         names::helper(site, names::HELPER_NGINX_TEST),
         names::helper(site, names::HELPER_PSQL),
+        names::helper(site, names::HELPER_BACKUP),
         names::helper(site, names::HELPER_TUNNEL),
         names::helper(site, names::HELPER_NEXT_TUNNEL),
     ];

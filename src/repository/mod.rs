@@ -16,7 +16,6 @@ mod locks;
 mod prune;
 mod save;
 mod sizes;
-pub mod source;
 pub mod store;
 #[cfg(test)]
 mod tests;
@@ -34,6 +33,7 @@ use rustic_core::{
     RusticResult,
 };
 
+pub use crate::backup::source;
 use crate::failure::{Context, Failure, Result};
 use crate::secret::Secret;
 use crate::site::backup::Keep;

@@ -80,16 +80,30 @@ impl Decoder {
     ) -> (Section<'n>, Given<T>) {
         let path = join(&within.path, key);
         match within.get(key) {
-            Some(entry) if matches!(entry.value.value, Value::Scalar(_)) => {
-                let value = self.scalar(&entry.value, entry.key_at, &join(&path, known[0]));
-                (Section { path, entries: Some(&[]), meant: Vec::new() }, value)
-            }
-            _ => {
+            Some(entry) => self.group_or_value(&entry.value, entry.key_at, path, known),
+            None => {
                 let section = self.section(within, key, known);
                 let value = self.value(&section, known[0]);
                 (section, value)
             }
         }
+    }
+
+    fn group_or_value<'n, T: FromStr<Err = Invalid>>(
+        &mut self,
+        node: &'n Node,
+        at: Position,
+        path: String,
+        known: &'static [&'static str],
+    ) -> (Section<'n>, Given<T>) {
+        if matches!(node.value, Value::Scalar(_)) {
+            self.places.insert(path.clone(), at);
+            let value = self.scalar(node, at, &join(&path, known[0]));
+            return (Section { path, entries: Some(&[]), meant: Vec::new() }, value);
+        }
+        let section = self.group(node, at, path, known);
+        let value = self.value(&section, known[0]);
+        (section, value)
     }
 
     fn group<'n>(
@@ -143,6 +157,17 @@ impl Decoder {
     ) -> Vec<Section<'n>> {
         let items = self.items(within, key, &format!("a list whose items begin with `- {}:`", known[0]));
         items.into_iter().map(|(path, item)| self.group(item, item.at, path, known)).collect()
+    }
+
+    /// The items of the list under `key`: groups, or the value of their first key alone.
+    pub fn groups_or_values<'n, T: FromStr<Err = Invalid>>(
+        &mut self,
+        within: &Section<'n>,
+        key: &str,
+        known: &'static [&'static str],
+    ) -> Vec<(Section<'n>, Given<T>)> {
+        let items = self.items(within, key, &format!("a list whose items begin with `- {}:`", known[0]));
+        items.into_iter().map(|(path, item)| self.group_or_value(item, item.at, path, known)).collect()
     }
 
     /// What stands in the list under `key`, each with its path.

@@ -5,6 +5,7 @@ use crate::name::{Country, DbName, Fqdn, ImageRef, Language, Login, Port, SiteNa
 use crate::site::acme::{
     AcmeProfile, CertificateName, ChallengeKind, DirectoryUrl, ExternalAccountId, Resolver,
 };
+use crate::site::backup::{Count, Days, Place, TargetName};
 use crate::site::key_kind::KeyKind;
 use crate::site::release::Release;
 use crate::site::rules::Rules;
@@ -69,6 +70,8 @@ pub enum Field {
     Option(OptionKey),
     /// A key of a further database, counted from 0.
     Further(usize, &'static str),
+    /// A key of a target of backups, counted from 0.
+    Target(usize, &'static str),
     Name,
     Domain,
     /// Counted from 0.
@@ -97,6 +100,7 @@ impl Field {
             Field::Alias(index) => format!("aliases[{index}]"),
             Field::Option(key) => format!("odoo.options.{key}"),
             Field::Further(index, key) => format!("databases[{index}].{key}"),
+            Field::Target(index, key) => format!("backup.to[{index}].{key}"),
             _ => self.words().0.to_owned(),
         }
     }
@@ -112,6 +116,7 @@ impl Field {
             Field::Key(key) => (key, key),
             Field::Option(_) => ("odoo.options", "odoo.options"),
             Field::Further(..) => ("databases", "databases"),
+            Field::Target(..) => ("backup.to", "--backup-to"),
             Field::Name => ("name", "--name"),
             Field::Domain => ("domain", "--domain"),
             Field::Alias(_) => ("aliases", "--alias"),
@@ -190,6 +195,32 @@ pub struct AcmeDraft {
     pub resolvers: Vec<Given<Resolver>>,
 }
 
+/// Backups.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BackupDraft {
+    pub to: Vec<TargetDraft>,
+    pub keep: KeepDraft,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TargetDraft {
+    pub url: Given<Place>,
+    pub name: Given<TargetName>,
+    pub required: Given<Flag>,
+    pub own_password: Given<Flag>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeepDraft {
+    pub last: Given<Count>,
+    pub hourly: Given<Count>,
+    pub daily: Given<Count>,
+    pub weekly: Given<Count>,
+    pub monthly: Given<Count>,
+    pub yearly: Given<Count>,
+    pub within: Given<Days>,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Draft {
     pub name: Given<SiteName>,
@@ -225,6 +256,7 @@ pub struct Draft {
     pub tls_key: Given<FilePath>,
     pub tls_profile: Given<TlsProfile>,
     pub acme: AcmeDraft,
+    pub backup: BackupDraft,
 }
 
 impl Draft {

@@ -102,9 +102,11 @@ fn unknown_key(key: &str, known: &[&'static str]) -> String {
     }
 }
 
-/// Text from the file, safe for a terminal: no control characters, not too long.
+/// Text from the file, safe for a terminal and a log: no control characters, no password of a URL, not
+/// too long.
 #[must_use]
 pub fn clean(text: &str) -> String {
+    let text = &without_password(text);
     let visible = |c: char| match c {
         '\t' => '→',
         c if c.is_control() => '\u{fffd}',
@@ -115,6 +117,18 @@ pub fn clean(text: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+/// `scheme://user:…@host` in place of the password, which may have any character but spaces and quotes.
+fn without_password(text: &str) -> String {
+    let Some((before, rest)) = text.split_once("://") else { return text.to_owned() };
+    let end = rest.find(|c: char| c.is_whitespace() || "\"',".contains(c)).unwrap_or(rest.len());
+    let (url, after) = rest.split_at(end);
+    let masked = match (url.find(':'), url.rfind('@')) {
+        (Some(colon), Some(at)) if colon < at => format!("{}…{}", &url[..=colon], &url[at..]),
+        _ => url.to_owned(),
+    };
+    format!("{before}://{masked}{}", without_password(after))
 }
 
 /// Lines as YAML 1.2 counts them (section 5.4): ended by LF, CR or CR LF.
@@ -166,6 +180,18 @@ mod tests {
     fn control_characters_of_the_file_do_not_reach_the_terminal() {
         let faults = Fault::list("a: \u{1b}[2J", vec![Problem::new(at(1, 4), "", "no")]);
         assert!(!faults[0].to_string().contains('\u{1b}'));
+    }
+
+    #[test]
+    fn passwords_of_urls_are_not_repeated() {
+        let table = [
+            ("a: [sftp://u:p/w@h/x, \"s3://k:s@h/b\"]", "a: [sftp://u:…@h/x, \"s3://k:…@h/b\"]"),
+            ("a: rest:https://u:p@h:1/x # c", "a: rest:https://u:…@h:1/x # c"),
+            ("a: sftp://u@h:22/x", "a: sftp://u@h:22/x"),
+        ];
+        for (text, shown) in table {
+            assert_eq!(clean(text), shown);
+        }
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::str::FromStr;
 use crate::name::Invalid;
 use crate::site::Site;
 use crate::site::decode::{Decoder, Section};
-use crate::site::draft::{AcmeDraft, DatabaseDraft, Draft, ExternalDraft, Given, SmtpDraft};
+use crate::site::draft::{
+    AcmeDraft, BackupDraft, DatabaseDraft, Draft, ExternalDraft, Given, KeepDraft, SmtpDraft, TargetDraft,
+};
 use crate::site::fault::{Fault, Position, Problem};
 
 pub use crate::site::fault::failure;
@@ -33,6 +35,7 @@ const KEYS: &[&str] = &[
     "proxy",
     "listen",
     "tls",
+    "backup",
     "version",
 ];
 const DATABASE_KEYS: &[&str] = &["name", "domain", "aliases"];
@@ -60,6 +63,10 @@ const ACME_KEYS: &[&str] = &[
     "names",
     "resolvers",
 ];
+
+const BACKUP_KEYS: &[&str] = &["to", "keep"];
+const TARGET_KEYS: &[&str] = &["url", "name", "required", "own_password"];
+const KEEP_KEYS: &[&str] = &["last", "hourly", "daily", "weekly", "monthly", "yearly", "within"];
 
 /// Reads a site file.
 ///
@@ -127,6 +134,7 @@ fn draft(decoder: &mut Decoder, tree: &Node) -> Draft {
     postgres(decoder, &root, &mut draft);
     nginx(decoder, &root, &mut draft);
     front(decoder, &root, &mut draft);
+    draft.backup = backup(decoder, &root);
     draft
 }
 
@@ -236,6 +244,29 @@ fn acme(decoder: &mut Decoder, tls: &Section) -> AcmeDraft {
         names: decoder.list(&acme, "names"),
         resolvers: decoder.list(&acme, "resolvers"),
     }
+}
+
+fn backup(decoder: &mut Decoder, root: &Section) -> BackupDraft {
+    let backup = decoder.section(root, "backup", BACKUP_KEYS);
+    let targets = decoder.groups_or_values(&backup, "to", TARGET_KEYS);
+    let target = |(group, url): (Section, _)| TargetDraft {
+        url,
+        name: decoder.value(&group, "name"),
+        required: decoder.value(&group, "required"),
+        own_password: decoder.value(&group, "own_password"),
+    };
+    let to = targets.into_iter().map(target).collect();
+    let keep = decoder.section(&backup, "keep", KEEP_KEYS);
+    let keep = KeepDraft {
+        last: decoder.value(&keep, "last"),
+        hourly: decoder.value(&keep, "hourly"),
+        daily: decoder.value(&keep, "daily"),
+        weekly: decoder.value(&keep, "weekly"),
+        monthly: decoder.value(&keep, "monthly"),
+        yearly: decoder.value(&keep, "yearly"),
+        within: decoder.value(&keep, "within"),
+    };
+    BackupDraft { to, keep }
 }
 
 #[cfg(test)]
@@ -358,7 +389,7 @@ zebra: 1
          12 | users: 3
         autoodoo.yaml:13:1: `listen.https`: port 443 is already the port for http
          13 | listen:
-        autoodoo.yaml:17:1: unknown key `zebra`; known here: name, domain, aliases, database, databases, users, limits, odoo, smtp, postgres, nginx, database_manager, proxy, listen, tls, version
+        autoodoo.yaml:17:1: unknown key `zebra`; known here: name, domain, aliases, database, databases, users, limits, odoo, smtp, postgres, nginx, database_manager, proxy, listen, tls, backup, version
          17 | zebra: 1
         "#);
     }

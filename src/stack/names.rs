@@ -106,6 +106,7 @@ pub fn nginx(site: &SiteName, slot: Slot) -> String {
 pub const HELPER_CONF: &str = "conf";
 pub const HELPER_INIT: &str = "init";
 pub const HELPER_PSQL: &str = "psql";
+pub const HELPER_BACKUP: &str = "backup";
 pub const HELPER_TUNNEL: &str = "tunnel";
 pub const HELPER_NEXT_TUNNEL: &str = "next-tunnel";
 pub const HELPER_NGINX_TEST: &str = "nginx-test";

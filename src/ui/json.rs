@@ -1,11 +1,11 @@
 //! One object a line, for programs. Field names are part of the public interface.
 
+use std::fmt::Display;
+
 use serde::Serialize;
 
 use crate::event::Event;
 use crate::failure::Failure;
-use crate::plan::{Action, Step};
-
 #[derive(Serialize)]
 struct FailureLine<'a> {
     event: &'static str,
@@ -34,26 +34,19 @@ pub(super) fn failure(failure: &Failure) -> String {
 }
 
 #[derive(Serialize)]
-struct PlannedLine<'a> {
+struct PlannedLine<'a, A> {
     event: &'static str,
     number: usize,
     of: usize,
     /// The action in words.
     text: String,
-    action: &'a Action,
+    action: &'a A,
     cause: &'a str,
 }
 
 /// A step that is planned and not carried out.
-pub(super) fn planned(number: usize, of: usize, step: &Step) -> String {
-    line(&PlannedLine {
-        event: "planned",
-        number,
-        of,
-        text: step.action.to_string(),
-        action: &step.action,
-        cause: &step.cause,
-    })
+pub(super) fn planned(number: usize, of: usize, action: &(impl Serialize + Display), cause: &str) -> String {
+    line(&PlannedLine { event: "planned", number, of, text: action.to_string(), action, cause })
 }
 
 pub(super) fn line(value: &impl Serialize) -> String {

@@ -19,6 +19,7 @@ use clap::error::Error as CommandLineError;
 use indicatif::ProgressDrawTarget;
 use serde::Serialize;
 
+use crate::backup::plan::BackupPlan;
 use crate::event::{Event, Reporter};
 use crate::failure::{Context, Failure, Kind, Result};
 use crate::plan::Plan;
@@ -101,6 +102,11 @@ impl Ui {
         self.inner.borrow_mut().data(text).context("cannot write to standard output")
     }
 
+    /// Writes a part of what the user asked for as it is, which may be no text.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
+        self.inner.borrow_mut().bytes(bytes).context("cannot write to standard output")
+    }
+
     /// Shows what a command found or made: words for people, one object for programs.
     pub fn result<T: Serialize + Display>(&self, value: &T) -> Result<()> {
         if self.is_json() {
@@ -111,17 +117,29 @@ impl Ui {
 
     /// Shows a plan that is not carried out. A program gets one object a step.
     pub fn plan(&self, plan: &Plan) -> Result<()> {
-        if self.is_json() {
-            return plan
-                .steps
-                .iter()
-                .zip(1..)
-                .try_for_each(|(step, number)| self.data(&json::planned(number, plan.steps.len(), step)));
-        }
-        if plan.is_empty() {
+        if plan.is_empty() && !self.is_json() {
             return self.data("nothing to do");
         }
-        self.data(&plan.to_string())
+        self.planned(plan, plan.steps.iter().map(|step| (&step.action, step.cause.as_str())))
+    }
+
+    /// The same for a backup.
+    pub fn backup_plan(&self, plan: &BackupPlan) -> Result<()> {
+        self.planned(plan, plan.steps.iter().map(|step| (&step.action, step.cause.as_str())))
+    }
+
+    fn planned<'a, A: Serialize + Display + 'a>(
+        &self,
+        plan: &impl Display,
+        mut steps: impl ExactSizeIterator<Item = (&'a A, &'a str)>,
+    ) -> Result<()> {
+        if !self.is_json() {
+            return self.data(&plan.to_string());
+        }
+        let of = steps.len();
+        (1..)
+            .zip(&mut steps)
+            .try_for_each(|(number, (action, cause))| self.data(&json::planned(number, of, action, cause)))
     }
 
     fn is_json(&self) -> bool {
@@ -190,12 +208,16 @@ impl Inner {
     }
 
     fn data(&mut self, text: &str) -> io::Result<()> {
+        self.bytes(&line_of(text))
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.closed {
             return Ok(());
         }
         let written = match &self.view {
-            View::Terminal(terminal) => terminal.suspend(|| write_line(&mut self.data, text)),
-            View::Plain(_) | View::Json => write_line(&mut self.data, text),
+            View::Terminal(terminal) => terminal.suspend(|| write(&mut self.data, bytes)),
+            View::Plain(_) | View::Json => write(&mut self.data, bytes),
         };
         self.closed = matches!(&written, Err(error) if error.kind() == ErrorKind::BrokenPipe);
         if self.closed { Ok(()) } else { written }
@@ -211,10 +233,17 @@ pub fn command_line(data: &mut Sink, talk: &mut Sink, error: &CommandLineError) 
     if error.use_stderr() { Kind::Usage.exit_code() } else { 0 }
 }
 
-/// In one piece where the sink allows it, so that lines of two processes do not mix.
 fn write_line(sink: &mut Sink, text: &str) -> io::Result<()> {
-    let line = if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") };
-    sink.write_all(line.as_bytes())?;
+    write(sink, &line_of(text))
+}
+
+fn line_of(text: &str) -> Vec<u8> {
+    if text.ends_with('\n') { text.into() } else { format!("{text}\n").into_bytes() }
+}
+
+/// In one piece where the sink allows it, so that lines of two processes do not mix.
+fn write(sink: &mut Sink, bytes: &[u8]) -> io::Result<()> {
+    sink.write_all(bytes)?;
     sink.flush()
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::text::{self, Paint};
-use crate::event::Event;
+use crate::event::{Event, Unit};
 
 /// Waits and long progress say no more than a line in this time.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
@@ -22,6 +22,8 @@ struct Step {
     begun: Instant,
     /// When the last line about a wait or about progress was written.
     told: Option<Instant>,
+    /// When a transfer was first heard of, and how far it was then.
+    from: Option<(Instant, u64)>,
 }
 
 impl Plain {
@@ -35,13 +37,14 @@ impl Plain {
                 } else {
                     format!("{place} {action}: {cause}")
                 };
-                self.step = Some(Step { place, begun: now, told: None });
+                self.step = Some(Step { place, begun: now, told: None, from: None });
                 Some(line)
             }
             Event::Progress { done, total, unit, note } => {
                 let position = text::position(*done, *total, *unit);
                 let comma = if note.is_empty() { "" } else { ", " };
-                self.now_and_then(now, Some(BETWEEN_LINES), &format!("{position}{comma}{note}"))
+                let pace = if *unit == Unit::Bytes { self.pace(now, *done, *total) } else { String::new() };
+                self.now_and_then(now, Some(BETWEEN_LINES), &format!("{position}{pace}{comma}{note}"))
             }
             Event::Waiting { reason, seconds_at_most } => {
                 self.now_and_then(now, None, &text::waiting(reason, *seconds_at_most))
@@ -59,6 +62,13 @@ impl Plain {
             Event::Note { text } => Some(text.clone()),
             Event::Warning { text } => Some(text::warning(text, Paint(false))),
         }
+    }
+
+    /// Rate and time left of a transfer, from what it did since it was first heard of.
+    fn pace(&mut self, now: Instant, done: u64, total: Option<u64>) -> String {
+        let Some(step) = &mut self.step else { return String::new() };
+        let (since, first) = *step.from.get_or_insert((now, done));
+        text::pace(done.saturating_sub(first), now - since, total.map(|total| total.saturating_sub(done)))
     }
 
     /// The text, unless the last such line is too recent. The first one of a step comes `patience`
@@ -80,7 +90,6 @@ impl Plain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Unit;
 
     fn started() -> Event {
         Event::StepStarted {
@@ -127,6 +136,25 @@ mod tests {
                 "[3/12] 20 of 40, layers",
                 "[3/12] 30 of 40, layers",
                 "[3/12] done after 35.0 s",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_transfer_tells_its_rate_and_the_time_left() {
+        const MIB: u64 = 1024 * 1024;
+        let moved = |mib: u64| Event::Progress {
+            done: mib * MIB,
+            total: Some(100 * MIB),
+            unit: Unit::Bytes,
+            note: String::new(),
+        };
+        let events: Vec<_> = (0..=20).map(|second| (second, moved(second * 4))).collect();
+        assert_eq!(
+            lines(&[vec![(0, started())], events].concat())[1..],
+            [
+                "[3/12] 40.00 MiB of 100.00 MiB (40 %), 4.00 MiB/s, 15.0 s left",
+                "[3/12] 80.00 MiB of 100.00 MiB (80 %), 4.00 MiB/s, 5.0 s left",
             ]
         );
     }

@@ -1,6 +1,7 @@
 //! Words, numbers and colours.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use indicatif::HumanBytes;
 
@@ -59,6 +60,17 @@ pub(super) fn position(done: u64, total: Option<u64>, unit: Unit) -> String {
         }
         (Some(total), _) => format!("{} of {}", amount(done), amount(total)),
     }
+}
+
+/// `, 4.00 MiB/s, 15.0 s left`: what moved in this time, and what is left where that is known. Nothing
+/// before there is anything to go by.
+pub(super) fn pace(moved: u64, time: Duration, left: Option<u64>) -> String {
+    let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let Some(rate) = moved.saturating_mul(1000).checked_div(milliseconds).filter(|rate| *rate > 0) else {
+        return String::new();
+    };
+    let left = left.map(|left| format!(", {} left", duration(left.saturating_mul(1000) / rate)));
+    format!(", {}/s{}", HumanBytes(rate), left.unwrap_or_default())
 }
 
 pub(super) fn waiting(reason: &str, seconds_at_most: u64) -> String {
@@ -128,6 +140,18 @@ mod tests {
         ];
         for (done, total, unit, text) in table {
             assert_eq!(position(done, total, unit), text);
+        }
+    }
+
+    #[test]
+    fn a_pace_needs_time_and_movement() {
+        for (moved, seconds, left, text) in [
+            (0, 5, Some(9), ""),
+            (9, 0, Some(9), ""),
+            (2048, 2, None, ", 1.00 KiB/s"),
+            (2048, 2, Some(4096), ", 1.00 KiB/s, 4.0 s left"),
+        ] {
+            assert_eq!(pace(moved, Duration::from_secs(seconds), left), text);
         }
     }
 

@@ -1,5 +1,7 @@
 //! The ACME adapter against a real CA (`pebble`, strict, rejecting good nonces).
 
+#[path = "../support/certificate.rs"]
+mod certificate;
 #[path = "../support/challtestsrv.rs"]
 mod challtestsrv;
 #[path = "../support/daemon.rs"]

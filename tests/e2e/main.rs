@@ -7,6 +7,8 @@
 //! `AUTOODOO_TEST_ONLY=word,word` runs only those checks whose name has one of the words (and those
 //! that bring the site up).
 
+#[path = "../support/certificate.rs"]
+mod certificate;
 mod certified;
 #[path = "../support/challtestsrv.rs"]
 mod challtestsrv;
@@ -30,7 +32,7 @@ use certified::Certified;
 use checks::elsewhere::Away;
 use checks::neighbours::Pair;
 use checks::{
-    attachments, bad_days, by_hand, certificates, change, compose, data, databases, design,
+    attachments, backup, bad_days, by_hand, certificates, change, compose, data, databases, design,
     elsewhere as away, endings, mail, neighbours, no_certificate, proxy as front, strain, tools, visit,
 };
 use sequence::{Check, run};
@@ -85,6 +87,18 @@ fn odoo_19() {
         ("psql", tools::psql),
         ("shell", tools::shell),
         ("odoo", tools::odoo),
+        ("backup: two targets", backup::two_targets),
+        ("backup: while people work", backup::while_people_work),
+        ("backup: opened without autoodoo", backup::without_autoodoo),
+        ("backup: a second one is small", backup::a_second_one_is_small),
+        ("backup: damage on the disk", backup::damage),
+        ("backup: beside Odoo's collector", backup::beside_the_collector),
+        ("backup: killed", backup::killed),
+        ("backup: two at once", backup::two_at_once),
+        ("backup: a server that dies", backup::a_server_that_dies),
+        ("backup: cold", backup::cold),
+        ("backup: a target that went away", backup::a_target_that_went_away),
+        ("backup: exported", backup::exported),
         ("more users", change::more_users),
         ("a slow request during a change", change::slow_request),
         ("a further name", change::alias),
@@ -133,6 +147,9 @@ fn odoo_14() {
         ("files", design::files),
         ("second up", change::nothing_to_do),
         ("odoo", tools::odoo),
+        ("backup: two targets", backup::two_targets),
+        ("backup: while people work", backup::while_people_work),
+        ("backup: opened without autoodoo", backup::without_autoodoo),
         ("mail", mail::sends),
         ("the same stack by Compose", compose::login_page),
         ("memory lost", endings::lost_memory),

@@ -153,6 +153,11 @@ impl Site {
         *self.place.lock().expect("nobody panics with it") = place;
     }
 
+    /// Where the site directory lies, with other things of the test.
+    pub fn room(&self) -> &Path {
+        self.room.path()
+    }
+
     pub fn path(&self, relative: &str) -> PathBuf {
         self.dir().join(relative)
     }

@@ -456,7 +456,7 @@ fn a_torn_pair_stops_no_command_and_is_replaced() {
                 assert!(ran.talk.contains(&path), "{line}: {}", ran.talk);
                 assert!(world.live() != before && world.live() == world.in_use(), "{line}");
                 world.fingerprint(&world.live());
-                assert!(!good(world.run("status")).data.contains("PROBLEM"), "{line}");
+                assert!(!good(world.run("status")).data.contains("PROBLEM: the certificate"), "{line}");
             }
         }
     }
@@ -938,7 +938,7 @@ fn a_first_up_without_a_certificate_tells_where_the_site_is() {
     let cron = format!("`0 4 * * * autoodoo -C {} cert renew --quiet`", world.root().display());
     assert!(good(world.run("up")).talk.contains(&cron));
     assert!(!good(world.run("up")).talk.contains(&cron), "once");
-    assert!(!good(world.run("status")).data.contains("PROBLEM"));
+    assert!(!good(world.run("status")).data.contains("PROBLEM: browsers"));
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Whole commands on an engine in memory: what a user sees, and what is left when things go wrong.
 
+mod backups;
 mod ca;
 mod certificates;
 mod elsewhere;
+mod exports;
+mod targets;
 mod world;
 
 use std::os::unix::fs::PermissionsExt;

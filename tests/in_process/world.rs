@@ -134,6 +134,9 @@ impl Databases {
     }
 }
 
+type Answering = dyn Fn(&str, &Exec) -> Option<ExecOutput>;
+pub type Script = Rc<RefCell<Option<Box<Answering>>>>;
+
 pub struct World {
     pub engine: MemoryEngine,
     pub databases: Databases,
@@ -151,6 +154,10 @@ pub struct World {
     machine: Machine,
     pub prompter: Scripted,
     port_holder: RefCell<Option<(u16, String)>>,
+    /// Asked first what a command in a container answers.
+    pub script: Script,
+    /// The user wants the running command to stop.
+    pub interrupt: Rc<tokio::sync::Notify>,
     directory: tempfile::TempDir,
 }
 
@@ -173,7 +180,12 @@ impl World {
         let server = Server::new();
         let elsewhere = server.clone();
         let hears = Rc::clone(&deaf);
+        let script: Script = Rc::default();
+        let scripted = Rc::clone(&script);
         engine.on_exec(move |container, exec| {
+            if let Some(answer) = scripted.borrow().as_ref().and_then(|answer| answer(container, exec)) {
+                return Some(answer);
+            }
             let remote = exec.argv.iter().find_map(|word| word.strip_prefix("service=autoodoo dbname="));
             let stdin = exec.stdin.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
             if let Some(database) = remote {
@@ -224,6 +236,8 @@ impl World {
             },
             prompter: Scripted::absent(),
             port_holder: RefCell::new(None),
+            script,
+            interrupt: Rc::default(),
             directory,
         }
     }
@@ -266,7 +280,7 @@ impl World {
         World::with_acme().brought_up()
     }
 
-    fn brought_up(self) -> World {
+    pub fn brought_up(self) -> World {
         let world = self;
         let ran = world.run("up");
         assert_eq!(ran.code, 0, "{ran:?}");
@@ -620,8 +634,13 @@ impl Adapters for World {
         &FakeSsh
     }
 
+    /// What is elsewhere lies in a directory of its own.
     fn store(&self, place: &Place, access: &Access) -> Result<Arc<dyn Store>> {
-        store::open(place, access)
+        if matches!(place, Place::Local { .. }) {
+            return store::open(place, access);
+        }
+        assert!(access.credentials.is_some() || access.ssh_key.exists() && access.known_hosts.exists());
+        store::open(&Place::Local { path: self.file("elsewhere") }, &Access::default())
     }
 
     fn clock(&self) -> &dyn Clock {
@@ -646,6 +665,6 @@ impl Adapters for World {
     }
 
     async fn interrupted(&self) {
-        std::future::pending::<()>().await;
+        self.interrupt.notified().await;
     }
 }

@@ -44,6 +44,10 @@ impl Daemon {
         }
     }
 
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     pub fn stop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::certificate::server_pair;
 use super::challtestsrv::curl;
 use super::daemon::{Daemon, free_address};
 
@@ -56,7 +57,7 @@ impl Pebble {
     #[must_use]
     pub fn start(options: Options) -> Pebble {
         let home = tempfile::tempdir().unwrap();
-        let server_root = write_server_pair(home.path());
+        let server_root = server_pair(home.path());
         let (address, management) = (free_address(), free_address());
         let config = config(&options, address, management, home.path());
         fs::write(home.path().join("pebble.json"), config).unwrap();
@@ -140,25 +141,4 @@ fn run_pebble(options: &Options, home: &Path, address: SocketAddr) -> Daemon {
     let mut daemon = Daemon::logged(&mut command, &home.join("log"));
     daemon.wait_until("pebble", || TcpStream::connect(address).is_ok());
     daemon
-}
-
-/// A root and a server certificate for 127.0.0.1 and `localhost`; the root's PEM.
-fn write_server_pair(home: &Path) -> String {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::default();
-    // The leaf must not have its issuer's name: OpenSSL would take it for self-signed.
-    params.distinguished_name.push(rcgen::DnType::CommonName, "the test's own root");
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
-    let root = params.self_signed(&key).unwrap().pem();
-    let issuer = rcgen::Issuer::new(params, key);
-
-    let key = rcgen::KeyPair::generate().unwrap();
-    let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
-    let leaf = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
-    for (file, text) in
-        [("root.pem", &root), ("server.pem", &leaf.pem()), ("server.key", &key.serialize_pem())]
-    {
-        fs::write(home.join(file), text).unwrap();
-    }
-    root
 }

@@ -1,6 +1,6 @@
 //! The questions of `init`, and how each answer is held against everything said before.
 
-use super::{Defaults, refusal, summary};
+use super::{Defaults, refusal, summary, to};
 use crate::failure::{Failure, Result};
 use crate::name::Invalid;
 use crate::site::Site;
@@ -39,6 +39,7 @@ impl Wizard<'_> {
         self.users()?;
         self.language()?;
         self.country()?;
+        self.backups()?;
         let site = self.draft.clone().into_site().map_err(|conflicts| refusal(&conflicts))?;
         self.agree(&site)?;
         Ok(site)
@@ -230,6 +231,35 @@ impl Wizard<'_> {
         self.text("Country", explanation, Some(default), &|draft, answer| {
             let none = answer.eq_ignore_ascii_case("none");
             draft.country = if none { Given::Absent } else { Given::Value(answer.parse()?) };
+            Ok(())
+        })
+    }
+
+    fn backups(&mut self) -> Result<()> {
+        if !self.draft.backup.to.is_empty() {
+            return Ok(());
+        }
+        self.target(
+            "Backup to",
+            "Where backups go, encrypted: a path such as /srv/backup, or a URL such as \
+             sftp://user@backup.example.com/odoo, s3://s3.example.com/bucket or rest:https://backup.example.com/odoo. \
+             `none` leaves it open, and nothing is backed up until autoodoo.yaml names a place.",
+        )?;
+        if self.draft.backup.to.is_empty() {
+            return Ok(());
+        }
+        self.target(
+            "Second place",
+            "A fire, a thief or an intruder takes this server and a backup beside it together: have a second one \
+             elsewhere. `none` leaves it out.",
+        )
+    }
+
+    fn target(&mut self, question: &str, explanation: &str) -> Result<()> {
+        self.text(question, explanation, Some("none".to_owned()), &|draft, answer| {
+            if !answer.eq_ignore_ascii_case("none") {
+                draft.backup.to.push(to(answer.parse()?));
+            }
             Ok(())
         })
     }

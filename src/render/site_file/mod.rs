@@ -1,5 +1,6 @@
 //! `autoodoo.yaml` with a comment at every key, so that the file is its own manual.
 
+mod backup;
 mod further;
 mod tls;
 
@@ -24,6 +25,7 @@ pub fn site_file(site: &Site) -> String {
         further::proxy(site.proxy.as_ref()),
         listen(&site.listen),
         tls::tls(&site.tls, site.tls_profile),
+        backup::backup(&site.backup),
     ]
     .join("\n")
 }
@@ -357,6 +359,26 @@ mod tests {
           # key: certs/odoo.key
           # Mozilla's profiles: `intermediate` (TLS 1.2 and 1.3) or `modern` (TLS 1.3 alone).
           profile: intermediate
+
+        backup:
+          # Where `autoodoo backup` puts the site, encrypted: absolute paths on this host, or URLs. Each gets
+          # every backup. One alone is lost with what destroys it: have a second one elsewhere, which this
+          # server cannot erase (docs/backups.md). No passwords here: `autoodoo backup setup` asks for them.
+          # to:
+          #   - /srv/backup/acme
+          #   - { name: offsite, url: "sftp://acme@backup.example.com:2222/odoo", required: true, own_password: false }
+          #   - s3://s3.example.com/acme-backup?region=eu-central-1
+          #   - rest:https://backup.example.com:8000/acme/
+          # What `autoodoo backup prune` keeps: the last so many, the newest of so many hours, days, weeks,
+          # months and years, and everything younger than `within`. 0 is no such rule.
+          keep:
+            last: 3
+            hourly: 0
+            daily: 7
+            weekly: 5
+            monthly: 12
+            yearly: 3
+            within: 2d
         "#);
     }
 }

@@ -1,8 +1,13 @@
 //! Where the files of a repository lie.
 
+pub mod http;
 pub mod local;
 #[cfg(test)]
 pub mod memory;
+pub mod patience;
+pub mod rest;
+pub mod s3;
+pub mod sftp;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,6 +18,12 @@ use bytes::Bytes;
 use crate::failure::{Failure, Result};
 use crate::secret::Secret;
 use crate::site::backup::Place;
+use http::Limits;
+use local::Local;
+use patience::Patient;
+use rest::Rest;
+use s3::{Bucket, S3};
+use sftp::SftpStore;
 
 /// What it takes to be let in.
 #[derive(Debug, Clone, Default)]
@@ -27,13 +38,18 @@ pub struct Access {
 }
 
 /// The place that the site file names. Nothing is connected before the first call.
-pub fn open(place: &Place, _access: &Access) -> Result<Arc<dyn Store>> {
+pub fn open(place: &Place, access: &Access) -> Result<Arc<dyn Store>> {
+    if let Some(store) = SftpStore::at(place, access) {
+        return Ok(Arc::new(Patient::new(store)));
+    }
     match place {
-        Place::Local { path } => Ok(Arc::new(local::Local::new(path))),
-        Place::Sftp { .. } | Place::S3 { .. } | Place::Rest { .. } => {
-            Err(Failure::usage("this kind of place is not supported yet"))
+        Place::Local { path } => Ok(Arc::new(Local::new(path))),
+        Place::S3 { endpoint, bucket, prefix, region } => {
+            let bucket = Bucket { endpoint, name: bucket, prefix, region };
+            Ok(Arc::new(Patient::new(S3::new(bucket, access, Limits::default())?)))
         }
-        Place::Drop { .. } => Err(Failure::usage("a drop+sftp:// place takes sealed exports: no repository")),
+        Place::Rest { url } => Ok(Arc::new(Patient::new(Rest::new(url, access, Limits::default())?))),
+        Place::Sftp { .. } | Place::Drop { .. } => Err(Failure::failed("this place is none of ssh")),
     }
 }
 
@@ -153,4 +169,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Bytes that may still be written; `None` where nobody can tell.
     fn free(&self) -> StoreResult<Option<u64>>;
+}
+
+/// What a write that found a file of `size` bytes makes of it: one of its own length was left by an
+/// attempt before.
+fn left_before(store: &dyn Store, kind: FileKind, name: &str, size: u64, length: u64) -> StoreResult<()> {
+    if size == length {
+        return Ok(());
+    }
+    let (place, path) = (store.location(), kind.path(name));
+    let message = format!("{place} has another `{path}` already, of {size} bytes instead of {length}");
+    Err(StoreError::new(Trouble::Exists, message))
 }

@@ -1,5 +1,6 @@
 //! The rules that look at more than one value of a site, and the defaults.
 
+mod backup;
 mod databases;
 mod services;
 mod tls;
@@ -9,7 +10,6 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::name::{Country, DbName, Fqdn, ImageRef, Invalid, Language, Port, SiteName, nearest};
-use crate::site::backup::Backup;
 use crate::site::draft::{Conflict, Draft, Field, Given, nginx_image, odoo_image, postgres_image};
 use crate::site::release::Release;
 use crate::site::value::{Address, Flag, PostgresMajor, UploadLimit, Users, version_in_tag};
@@ -58,6 +58,7 @@ impl Rules {
         let manager = Self::manager(draft.manager_allow, draft.manager_selector);
         let proxy = self.proxy(draft.proxy_trusted, draft.proxy_header);
         let memory = self.memory(draft.memory);
+        let backup = self.backup(draft.backup);
         // Every rule has run by now: only here does a missing value end it.
         let odoo = Odoo {
             image: draft.odoo_image.or(|| release.map(odoo_image))?,
@@ -91,7 +92,7 @@ impl Rules {
             listen: listen?,
             tls: tls?,
             tls_profile: draft.tls_profile.or(|| Some(TlsProfile::Intermediate))?,
-            backup: Backup::default(),
+            backup: backup?,
         })
     }
 

@@ -1,6 +1,7 @@
 //! The checks, by theme.
 
 pub mod attachments;
+pub mod backup;
 pub mod bad_days;
 pub mod by_hand;
 pub mod certificates;

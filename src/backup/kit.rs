@@ -1,0 +1,238 @@
+//! The recovery kit: one page with which the backups can be read when this server is gone.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+use crate::digest::sha256_hex;
+use crate::secret::Secret;
+use crate::site::backup::{Place, TargetName};
+
+pub struct Kit {
+    pub site: String,
+    pub url: String,
+    pub odoo_release: u32,
+    pub postgres_major: u32,
+    pub databases: Vec<String>,
+    pub targets: Vec<KitTarget>,
+}
+
+pub struct KitTarget {
+    pub name: TargetName,
+    pub place: Place,
+    /// `None` of a place for sealed exports: those are opened by their recipients.
+    pub password: Option<Secret>,
+    /// Of S3 and REST.
+    pub credentials: Option<(String, Secret)>,
+    /// The place's server has a certificate that is not publicly trusted.
+    pub own_roots: bool,
+}
+
+impl Kit {
+    /// Another one when anything changes that is needed to read the backups.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let mut text = format!("{}\n", self.site);
+        for target in &self.targets {
+            let password = target.password.as_ref().map_or("", Secret::expose);
+            let (user, secret) =
+                target.credentials.as_ref().map_or(("", ""), |(user, secret)| (user, secret.expose()));
+            // Writing to a String cannot fail; no part has a line break.
+            let _ = writeln!(text, "{}\n{}\n{password}\n{user}\n{secret}", target.name, target.place);
+        }
+        sha256_hex(text.as_bytes())
+    }
+
+    /// One page of plain text, without a final line end.
+    #[must_use]
+    pub fn page(&self, now: Timestamp) -> String {
+        let mut page = self.head(now);
+        for target in &self.targets {
+            page.push_str(&target.section());
+        }
+        page.push_str(&self.way_back());
+        page.truncate(page.trim_end().len());
+        page
+    }
+
+    fn head(&self, now: Timestamp) -> String {
+        format!(
+            "\
+RECOVERY KIT of the Odoo site {site}, {url}
+Made on {date}. Odoo {odoo}, PostgreSQL {postgres}, databases: {databases}
+
+Keep this page away from the server: on paper in a safe, or in a password manager. Without
+it nobody can read the backups; whoever has it and reaches a target can read all of them.
+
+READING A BACKUP WITHOUT AUTOODOO, with restic (0.14 or newer; Debian: apt install restic).
+Save the target's password, hyphens included, in a file only you can read, and type:
+",
+            site = self.site,
+            url = self.url,
+            date = now.strftime("%Y-%m-%d"),
+            odoo = self.odoo_release,
+            postgres = self.postgres_major,
+            databases = self.databases.join(", "),
+        )
+    }
+
+    fn way_back(&self) -> String {
+        let database = self.databases.first().map_or("NAME", String::as_str);
+        let dump = format!("databases/{database}/dump.pgdump");
+        let files = format!("filestore/{database}/");
+        format!(
+            "
+THEN, for each target alike
+    restic snapshots --host {site}
+    restic restore latest --host {site} --target ./rescued
+
+WHAT IS IN IT
+    {configuration:<36} the site directory: autoodoo.yaml, secrets/, state/
+    {dump:<36} pg_restore --no-owner --no-acl --dbname={database} FILE
+    {globals:<36} the roles of PostgreSQL
+    {files:<36} the attachments, as in Odoo's data_dir
+    {manifest:<36} what should be there: versions, counts, faults
+
+BRINGING THE SITE BACK, on a new server with Docker or Podman
+    1. install autoodoo, copy rescued/configuration to a directory of its own
+    2. have PostgreSQL {postgres} read the dump into an empty database, and Odoo {odoo} find filestore/
+       in its data_dir; the versions above are those that fit
+    docs/backups.md of autoodoo tells what else there is
+",
+            configuration = "configuration/",
+            globals = "databases/globals.sql",
+            manifest = "manifest.json",
+            site = self.site,
+            postgres = self.postgres_major,
+            odoo = self.odoo_release,
+        )
+    }
+}
+
+impl KitTarget {
+    fn section(&self) -> String {
+        let mut text = format!("\nTARGET {}: {}\n", self.name, self.place);
+        let mut line = |line: String| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "    {line}");
+        };
+        let Some(password) = &self.password else {
+            line("takes sealed exports: age or gpg opens them with the key of a recipient".to_owned());
+            return text;
+        };
+        line(format!("password: {}", password.expose()));
+        line("export RESTIC_PASSWORD_FILE=./password-file".to_owned());
+        if let Some((user, secret)) = &self.credentials {
+            let (first, second) = match self.place {
+                Place::S3 { .. } => ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+                _ => ("RESTIC_REST_USERNAME", "RESTIC_REST_PASSWORD"),
+            };
+            line(format!("export {first}='{user}' {second}='{}'", secret.expose()));
+        }
+        if let Place::S3 { region, .. } = &self.place {
+            line(format!("export AWS_DEFAULT_REGION='{region}'"));
+        }
+        line(format!("export RESTIC_REPOSITORY='{}'", restic(&self.place).replace('\'', r"'\''")));
+        if let Place::Sftp { user, host, .. } = &self.place {
+            line(format!(
+                "(log in to {host} with a key of yours that {user} or another reader there accepts)"
+            ));
+        }
+        if self.own_roots {
+            line(format!("(add --cacert FILE to each command: secrets/backup/{}.roots.pem)", self.name));
+        }
+        text
+    }
+}
+
+/// The place as restic writes it (restic's manual, "Preparing a new repository"): of its sftp URLs two
+/// slashes begin an absolute path.
+#[must_use]
+pub fn restic(place: &Place) -> String {
+    match place {
+        Place::Sftp { .. } => {
+            let url = place.to_string();
+            let slash = url.find("://").and_then(|at| Some(at + 3 + url[at + 3..].find('/')?));
+            let (server, path) = url.split_at(slash.unwrap_or(url.len()));
+            match path.strip_prefix("/./") {
+                Some(from_home) => format!("{server}/{from_home}"),
+                None => format!("{server}/{path}"),
+            }
+        }
+        Place::S3 { endpoint, bucket, prefix, .. } if prefix.is_empty() => format!("s3:{endpoint}/{bucket}"),
+        Place::S3 { endpoint, bucket, prefix, .. } => format!("s3:{endpoint}/{bucket}/{prefix}"),
+        Place::Local { .. } | Place::Rest { .. } | Place::Drop { .. } => place.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(name: &str, url: &str) -> KitTarget {
+        KitTarget {
+            name: name.parse().unwrap(),
+            place: url.parse().unwrap(),
+            password: Some(Secret::new("abcdef-ghijkl")),
+            credentials: None,
+            own_roots: false,
+        }
+    }
+
+    fn kit() -> Kit {
+        let credentials = Some(("AKIA".to_owned(), Secret::new("s/e+c")));
+        Kit {
+            site: "acme".to_owned(),
+            url: "https://odoo.example.com".to_owned(),
+            odoo_release: 19,
+            postgres_major: 17,
+            databases: vec!["acme".to_owned(), "shop".to_owned()],
+            targets: vec![
+                target("disk", "/srv/back up's"),
+                target("offsite", "sftp://acme@backup.example.com:2222/odoo"),
+                KitTarget { credentials, own_roots: true, ..target("s3", "s3://h:9000/buck/a?region=eu-1") },
+                KitTarget { password: None, ..target("drop", "drop+sftp://b@h/in") },
+            ],
+        }
+    }
+
+    #[test]
+    fn one_page() {
+        let page = kit().page(Timestamp::constant(1_780_000_000, 0));
+        assert!(page.lines().count() <= 66, "it fits on a sheet");
+        assert!(page.lines().all(|line| line.chars().count() <= 100), "{page}");
+        insta::assert_snapshot!(page);
+    }
+
+    #[test]
+    fn places_as_restic_writes_them() {
+        let table = [
+            ("/srv/b", "/srv/b"),
+            ("sftp://b@h/srv/odoo", "sftp://b@h//srv/odoo"),
+            ("sftp://b@h:2222/./odoo", "sftp://b@h:2222/odoo"),
+            ("s3://h/buck", "s3:https://h/buck"),
+            ("s3+http://127.0.0.1:9000/buck/a", "s3:http://127.0.0.1:9000/buck/a"),
+            ("rest:https://h:8000/x", "rest:https://h:8000/x/"),
+        ];
+        for (place, written) in table {
+            assert_eq!(restic(&place.parse().unwrap()), written);
+        }
+    }
+
+    #[test]
+    fn whatever_is_needed_to_read_the_backups_makes_another_kit() {
+        let digest = kit().digest();
+        let changes: [fn(&mut Kit); 4] = [
+            |kit| kit.targets[0].password = Some(Secret::new("other")),
+            |kit| kit.targets[0].place = "/srv/other".parse().unwrap(),
+            |kit| kit.targets[2].credentials = None,
+            |kit| drop(kit.targets.pop()),
+        ];
+        for change in changes {
+            let mut kit = kit();
+            change(&mut kit);
+            assert_ne!(kit.digest(), digest);
+        }
+        assert_eq!(Kit { url: "https://new.example.com".to_owned(), ..kit() }.digest(), digest);
+    }
+}

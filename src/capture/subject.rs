@@ -1,0 +1,39 @@
+//! What is to be captured.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::client::Client;
+use crate::backup::manifest::{BackupKind, ImageFacts};
+use crate::name::DbName;
+
+/// A site, as far as a backup is concerned.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    pub site: String,
+    pub site_id: String,
+    /// The site directory.
+    pub root: PathBuf,
+    /// The directory on this host of the volume with Odoo's filestores.
+    pub volume: PathBuf,
+    pub databases: Vec<DbName>,
+    pub client: Client,
+    /// Containers whose logs belong to the backup, by name.
+    pub logs: Vec<String>,
+    /// Unix time in seconds; log lines before it are in an earlier backup.
+    pub logs_since: Option<i64>,
+    /// When the run began.
+    pub began: Timestamp,
+    pub kind: BackupKind,
+    pub images: Vec<ImageFacts>,
+    pub odoo_release: u32,
+}
+
+/// Whether `configuration/secrets` belongs to a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrets {
+    Included,
+    /// For a copy that is not encrypted.
+    LeftOut,
+}

@@ -1,0 +1,386 @@
+//! `backup export`: one moment of the site as a single file, for people and for auditors.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::cold;
+use super::create::{unless_stopped, until_interrupted};
+use super::desk::{Desk, databases, subject};
+use super::opened::{blocking, position, telling};
+use super::read::{CHUNKS, Sender};
+use super::sealing::by_flags;
+use super::summary::{damage, damaged};
+use crate::archive::file::Unfinished;
+use crate::archive::seal::Recipients;
+use crate::archive::{self, Export, Written};
+use crate::backup::manifest::BackupKind;
+use crate::backup::source::Source;
+use crate::backup::words::{bytes, count, duration};
+use crate::capture::{Moment, Secrets, Subject, sweep};
+use crate::cli::SealArgs;
+use crate::command::open::has_data;
+use crate::command::site::{Loaded, load_locked};
+use crate::command::{Adapters, Context, run};
+use crate::event::{Reporter, Unit};
+use crate::failure::{Failure, Result};
+use crate::host::journal::{BACKUP, Outcome as Ending};
+use crate::observed::Observed;
+use crate::render::libpq::Endpoint;
+use crate::repository::Progress;
+use crate::stack::names;
+
+pub async fn cmd_export<A: Adapters>(context: &Context<'_, A>, args: &SealArgs) -> Result<()> {
+    let recipients = by_flags(args, context.adapters.clock().now())?;
+    // Before anything is asked of the site: a name that cannot be had is told at once.
+    let into = Into::at(context, &args.file)?;
+    advise(context, &args.file, &recipients);
+    let (loaded, _lock) = load_locked(context, "backup export")?;
+    has_data(&loaded)?;
+    let engine = loaded.engine(context).await?;
+    run::after_interruption(context, &loaded)?;
+    let observed = loaded.observe(&engine).await?;
+    let helper = names::helper(&loaded.site.name, names::HELPER_BACKUP);
+    let desk = Desk::set_up(context, &loaded, &engine, &observed, helper).await?;
+    let site = Site { context, loaded: &loaded, engine: &engine, observed: &observed };
+    let done = site.export(&desk, args, recipients, into).await;
+    let cleared = desk.clear(&engine).await;
+    let exported = done?;
+    remember(context, &loaded)?;
+    tell(context, &args.file, &exported)?;
+    cleared?;
+    exported.verdict()
+}
+
+/// Where the bytes go.
+enum Into {
+    File(Unfinished),
+    StandardOutput,
+}
+
+impl Into {
+    fn at<A: Adapters>(context: &Context<'_, A>, file: &Path) -> Result<Into> {
+        if !is_standard_output(file) {
+            return Unfinished::create(file).map(Into::File);
+        }
+        if context.cli.global.json {
+            return Err(Failure::usage("with `--json` standard output has no place for the export")
+                .hint("give a file in place of `-`"));
+        }
+        if context.adapters.machine().terminal {
+            return Err(Failure::usage("an export is no text; it is not written to a terminal")
+                .hint("redirect it: `autoodoo backup export - > FILE`"));
+        }
+        Ok(Into::StandardOutput)
+    }
+}
+
+fn is_standard_output(file: &Path) -> bool {
+    file == Path::new("-")
+}
+
+/// What should be looked at before it is too late.
+fn advise<A: Adapters>(context: &Context<'_, A>, file: &Path, recipients: &Recipients) {
+    if !recipients.is_sealed() {
+        context.ui.warning(
+            "this export is not sealed: whoever has the file can read all of it; \
+             secrets/ and generated/ of the site directory are left out",
+        );
+    }
+    let suffix = recipients.suffix();
+    if !is_standard_output(file) && !file.to_string_lossy().ends_with(suffix) {
+        context.ui.warning(format!("{} would be known for what it is by a name in {suffix}", file.display()));
+    }
+}
+
+fn remember<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) -> Result<()> {
+    let mut memory = loaded.dir.backups()?;
+    memory.last_export = Some(context.adapters.clock().now());
+    loaded.dir.save_backups(&memory)
+}
+
+fn tell<A: Adapters>(context: &Context<'_, A>, file: &Path, exported: &Exported) -> Result<()> {
+    let global = &context.cli.global;
+    if is_standard_output(file) {
+        // Standard output is the export.
+        context.ui.note(exported.to_string());
+    } else if global.json || !global.quiet {
+        context.ui.result(exported)?;
+    }
+    Ok(())
+}
+
+fn interruption() -> Failure {
+    Failure::failed("interrupted; no export was made")
+}
+
+/// What an export came to.
+#[derive(Debug, Serialize)]
+struct Exported {
+    event: &'static str,
+    file: PathBuf,
+    kind: BackupKind,
+    databases: Vec<String>,
+    files: u64,
+    /// Of what was exported.
+    bytes: u64,
+    /// Of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_bytes: Option<u64>,
+    sealed_for: Vec<String>,
+    seconds: u64,
+    damaged: Vec<String>,
+    left_out: Vec<String>,
+    #[serde(skip)]
+    took: Duration,
+}
+
+impl Exported {
+    /// Exit code 7 where the source was damaged already.
+    fn verdict(self) -> Result<()> {
+        if self.damaged.is_empty() { Ok(()) } else { Err(damaged("the export was made", &self.damaged)) }
+    }
+}
+
+impl fmt::Display for Exported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let databases = count(self.databases.len() as u64, "database");
+        write!(f, "exported {databases}, {}, in {}", bytes(self.bytes), duration(self.took))?;
+        if let Some(length) = self.file_bytes {
+            write!(f, "; {} has {}", self.file.display(), bytes(length))?;
+        }
+        match self.sealed_for.len() as u64 {
+            0 => write!(f, ", not sealed")?,
+            number => write!(f, ", sealed for {}", count(number, "recipient"))?,
+        }
+        self.left_out.iter().try_for_each(|left_out| write!(f, "\nnot in it: {left_out}"))
+    }
+}
+
+/// A site whose lock is held.
+struct Site<'a, A: Adapters> {
+    context: &'a Context<'a, A>,
+    loaded: &'a Loaded,
+    engine: &'a A::Engine,
+    observed: &'a Observed,
+}
+
+impl<A: Adapters> Site<'_, A> {
+    async fn export(
+        &self,
+        desk: &Desk,
+        args: &SealArgs,
+        recipients: Recipients,
+        into: Into,
+    ) -> Result<Exported> {
+        let (names, _) = databases(self.loaded, self.engine, &desk.client).await?;
+        let kind = if args.cold { BackupKind::Cold } else { BackupKind::Hot };
+        let subject = subject(self.context, self.loaded, self.observed, desk, names, kind, None)?;
+        let progress = Arc::new(Progress::default());
+        let exporting = Exporting { site: self, file: &args.file, subject: &subject, recipients, progress };
+        let progress = Arc::clone(&exporting.progress);
+        until_interrupted(self.context, &progress, exporting.journaled(into), interruption).await
+    }
+}
+
+/// One export, carried out.
+struct Exporting<'a, A: Adapters> {
+    site: &'a Site<'a, A>,
+    file: &'a Path,
+    subject: &'a Subject,
+    recipients: Recipients,
+    progress: Arc<Progress>,
+}
+
+impl<A: Adapters> Exporting<'_, A> {
+    async fn journaled(self, into: Into) -> Result<Exported> {
+        let (journal, clock) = (self.site.loaded.dir.journal(), self.site.context.adapters.clock());
+        journal.begin(clock.now(), BACKUP, vec![format!("export to {}", self.file.display())])?;
+        journal.step_begin(clock.now(), 1)?;
+        let done = self.at_rest(into).await;
+        journal.end(clock.now(), if done.is_ok() { Ending::Done } else { Ending::Failed })?;
+        done
+    }
+
+    /// With Odoo stopped for a cold one, and running again whatever happened.
+    async fn at_rest(self, into: Into) -> Result<Exported> {
+        let Site { context, loaded, engine, observed } = *self.site;
+        let left_stopped = cold::left_stopped(loaded, observed)?;
+        if !left_stopped.is_empty() {
+            cold::start(context, loaded, engine, &left_stopped).await?;
+        }
+        sweep(engine, &self.subject.client, &self.subject.volume, &self.subject.databases).await?;
+        if self.subject.kind == BackupKind::Hot {
+            return self.at_one_moment(into).await;
+        }
+        let mut odoo = cold::running(loaded, observed);
+        odoo.extend(left_stopped);
+        let done = match cold::stop(loaded, engine, &odoo).await {
+            Ok(()) => self.at_one_moment(into).await,
+            Err(failure) => Err(failure),
+        };
+        // Odoo that does not come back is worse than an export that is missing.
+        cold::start(context, loaded, engine, &odoo).await?;
+        done
+    }
+
+    async fn at_one_moment(self, into: Into) -> Result<Exported> {
+        let begun = Instant::now();
+        let Site { context, engine, .. } = *self.site;
+        let beginning = Moment::begin(engine, self.subject, context.ui);
+        let mut moment = unless_stopped(&self.progress, beginning, interruption).await?;
+        let done = self.written(&mut moment, into).await;
+        let lost = moment.end().await.err();
+        let (written, file_bytes) = match done {
+            Ok(done) => done,
+            Err(_) if self.progress.stop.load(Ordering::Relaxed) => return Err(interruption()),
+            Err(failure) => return Err(explained(failure, lost)),
+        };
+        // Everything was read before it was lost.
+        lost.into_iter().for_each(|lost| context.ui.warning(lost.to_string()));
+        Ok(Exported {
+            event: "exported",
+            file: self.file.to_owned(),
+            kind: self.subject.kind,
+            databases: self.subject.databases.iter().map(ToString::to_string).collect(),
+            files: written.files,
+            bytes: written.bytes,
+            file_bytes,
+            sealed_for: self.recipients.names(),
+            seconds: begun.elapsed().as_secs(),
+            damaged: damage(&written.manifest),
+            left_out: written.manifest.left_out,
+            took: begun.elapsed(),
+        })
+    }
+
+    /// Bytes of the file are known where it is one.
+    async fn written(
+        &self,
+        moment: &mut Moment<'_, A::Engine>,
+        into: Into,
+    ) -> Result<(Written, Option<u64>)> {
+        let secrets = if self.recipients.is_sealed() { Secrets::Included } else { Secrets::LeftOut };
+        let work = Work {
+            source: moment.source(secrets),
+            subject: self.readme(),
+            recipients: self.recipients.clone(),
+            progress: Arc::clone(&self.progress),
+        };
+        self.progress.total.store(work.source.size(), Ordering::Relaxed);
+        let context = self.site.context;
+        match into {
+            Into::File(file) => {
+                self.has_room(&file, work.source.size())?;
+                let name = self.file.display().to_string();
+                let job = blocking(move || work.into_file(&name, file));
+                let job = telling(context, || position(&self.progress), Unit::Bytes, job);
+                let (written, length) = moment.serve_until(&self.progress.stop, job).await?;
+                Ok((written, Some(length)))
+            }
+            Into::StandardOutput => {
+                let job = shown(context, work);
+                let job = telling(context, || position(&self.progress), Unit::Bytes, job);
+                Ok((moment.serve_until(&self.progress.stop, job).await?, None))
+            }
+        }
+    }
+
+    fn readme(&self) -> archive::Subject {
+        let site = &self.site.loaded.site;
+        let name = self.file.file_name().unwrap_or_default();
+        let file = if is_standard_output(self.file) { "FILE".into() } else { name.to_string_lossy() };
+        archive::Subject {
+            site: self.subject.site.clone(),
+            databases: self.subject.databases.clone(),
+            role: Endpoint::of(&site.postgres).user,
+            odoo_release: site.odoo.release.number(),
+            postgres_release: site.postgres.major,
+            made: self.subject.began,
+            autoodoo: env!("CARGO_PKG_VERSION").to_owned(),
+            file: file.into_owned(),
+        }
+    }
+
+    /// A dump has no indexes and both shrink: a quarter is what an export needs at least.
+    fn has_room(&self, file: &Unfinished, size: u64) -> Result<()> {
+        let Some(free) = file.free().filter(|free| *free < size) else { return Ok(()) };
+        let (free_words, size_words) = (bytes(free), bytes(size));
+        if free < size / 4 {
+            return Err(Failure::failed(format!(
+                "there are {free_words} free where {} is to be, too few for an export of {size_words}",
+                self.file.display()
+            ))
+            .hint("make room there, or write it to another file system"));
+        }
+        self.site.context.ui.warning(format!(
+            "{free_words} are free for an export of {size_words}: enough only if it shrinks well"
+        ));
+        Ok(())
+    }
+}
+
+/// Why the moment was lost is what a failure lacks.
+fn explained(mut failure: Failure, lost: Option<Failure>) -> Failure {
+    if let Some(lost) = lost {
+        let told = failure.to_string();
+        failure.causes.extend((!told.contains(&lost.message)).then(|| lost.to_string()));
+        failure.evidence.extend(lost.evidence);
+        failure.hints.extend(lost.hints);
+    }
+    failure
+}
+
+/// What the thread that writes has in its hands.
+struct Work {
+    source: Arc<dyn Source>,
+    subject: archive::Subject,
+    recipients: Recipients,
+    progress: Arc<Progress>,
+}
+
+impl Work {
+    fn write(&self, into: &str, sink: impl io::Write) -> Result<Written> {
+        let watch = |read| {
+            self.progress.done.fetch_add(read, Ordering::Relaxed);
+            match self.progress.stop.load(Ordering::Relaxed) {
+                true => Err(io::Error::other("the export was stopped")),
+                false => Ok(()),
+            }
+        };
+        let Work { source, subject, recipients, .. } = self;
+        Export { source: &**source, subject, recipients, watch: &watch }.write_to(into, sink)
+    }
+
+    fn into_file(self, name: &str, mut file: Unfinished) -> Result<(Written, u64)> {
+        let written = self.write(name, &mut file)?;
+        let length = file.length()?;
+        file.keep()?;
+        Ok((written, length))
+    }
+}
+
+/// Only the program's own thread prints. A reader that goes away has no whole export.
+async fn shown<A: Adapters>(context: &Context<'_, A>, work: Work) -> Result<Written> {
+    let (send, mut chunks) = mpsc::channel(CHUNKS);
+    let writing = blocking(move || work.write("to standard output", Sender(send)));
+    let showing = async {
+        while let Some(chunk) = chunks.recv().await {
+            context.ui.bytes(&chunk)?;
+            if context.ui.is_closed() {
+                break;
+            }
+        }
+        drop(chunks);
+        Ok(())
+    };
+    let (written, shown) = tokio::join!(writing, showing);
+    shown.and(written)
+}

@@ -1,0 +1,250 @@
+//! `backup verify`: whether a target's repository is sound and a backup in it whole.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::opened::{blocking, open, pick, readable, short, watched};
+use super::whole::{Examined, Sample, examine};
+use crate::backup::words::{bytes, count, duration};
+use crate::cli::VerifyArgs;
+use crate::command::site::{Loaded, load};
+use crate::command::{Adapters, Context};
+use crate::event::{Event, Reporter, Unit};
+use crate::failure::{Failure, Kind, Result};
+use crate::host::lock::{Holder, SiteLock};
+use crate::repository::{Depth, Progress, Repository, Snapshot};
+use crate::site::backup::Target;
+
+/// Between two attempts to get the site's lock for a moment.
+const BUSY: Duration = Duration::from_millis(500);
+/// How often that is tried.
+const ATTEMPTS: u32 = 20;
+
+/// What was found at one target.
+#[derive(Debug, Serialize)]
+struct Report {
+    event: &'static str,
+    target: String,
+    id: String,
+    /// The share of the data that was read, 0 to 1.
+    share: f64,
+    whole: bool,
+    findings: Vec<String>,
+    attachments: u64,
+    attachments_read: u64,
+    bytes_read: u64,
+    seconds: u64,
+    #[serde(skip)]
+    took: Duration,
+}
+
+pub async fn cmd_verify<A: Adapters>(context: &Context<'_, A>, args: &VerifyArgs) -> Result<()> {
+    let share = args.read_data.as_deref().map(share).transpose()?.unwrap_or(0.0);
+    let loaded = load(context)?;
+    let chosen = locate(context, &loaded, args).await?;
+    let of = chosen.len();
+    let mut unsound = Vec::new();
+    for (number, found) in (1..).zip(chosen) {
+        let report = verify(context, &found, share, (number, of)).await?;
+        if report.whole {
+            remember(context, &loaded, &found.target, share).await?;
+        } else {
+            unsound.push(report.target.clone());
+        }
+        context.ui.result(&report)?;
+    }
+    if unsound.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Verification, format!("the backup at {} is not whole", unsound.join(", ")))
+        .hint("make another one with `autoodoo backup`: what the repository lacks is read anew")
+        .hint("`autoodoo backup list` shows older ones; verify one of them"))
+}
+
+/// A backup at a target that has it.
+struct Found {
+    target: Target,
+    repository: Arc<Repository>,
+    snapshot: Snapshot,
+}
+
+/// The backup at every target that has it: an id is of one target, `latest` of each.
+async fn locate<A: Adapters>(
+    context: &Context<'_, A>,
+    loaded: &Loaded,
+    args: &VerifyArgs,
+) -> Result<Vec<Found>> {
+    let (mut found, mut absent) = (Vec::new(), None);
+    for target in readable(loaded, args.target.as_deref())? {
+        let repository = open(context, loaded, &target).await?;
+        let reader = Arc::clone(&repository);
+        let listing = blocking(move || reader.snapshots()).await?;
+        match pick(&listing, loaded.site.name.as_str(), &args.backup) {
+            Ok(snapshot) => {
+                let snapshot = snapshot.clone();
+                found.push(Found { target, repository, snapshot });
+            }
+            Err(failure) => absent = Some(failure),
+        }
+    }
+    match absent {
+        Some(failure) if found.is_empty() || args.backup == super::opened::LATEST => Err(failure),
+        _ => Ok(found),
+    }
+}
+
+async fn verify<A: Adapters>(
+    context: &Context<'_, A>,
+    found: &Found,
+    share: f64,
+    (number, of): (usize, usize),
+) -> Result<Report> {
+    let action = format!("verify {} at {}", short(&found.snapshot.id), found.target.name);
+    context.ui.report(Event::StepStarted { number, of, action, cause: String::new() });
+    let (progress, begun) = (Arc::new(Progress::default()), Instant::now());
+    let sample = Sample { share, offset: offset(context) };
+    let (repository, id) = (Arc::clone(&found.repository), found.snapshot.id.clone());
+    let shared = Arc::clone(&progress);
+    let looked = watched(context, &progress, Unit::Bytes, move || look(&repository, &id, sample, &shared));
+    let examined = match looked.await {
+        Ok(examined) => examined,
+        Err(failure) => {
+            context.ui.report(Event::StepFailed { number, of });
+            return Err(failure);
+        }
+    };
+    let took = begun.elapsed();
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    context.ui.report(Event::StepDone { number, of, milliseconds });
+    Ok(Report {
+        event: "verified",
+        target: found.target.name.to_string(),
+        id: found.snapshot.id.clone(),
+        share,
+        whole: examined.findings.is_empty(),
+        findings: examined.findings,
+        attachments: examined.attachments,
+        attachments_read: examined.read,
+        bytes_read: examined.read_bytes,
+        seconds: took.as_secs(),
+        took,
+    })
+}
+
+/// The repository first, then the backup in it. Blocks.
+fn look(
+    repository: &Repository,
+    snapshot: &str,
+    sample: Sample,
+    progress: &Arc<Progress>,
+) -> Result<Examined> {
+    let depth = if sample.share > 0.0 { Depth::Data(sample.share) } else { Depth::Structure };
+    let mut findings = repository.check(depth, progress)?;
+    let mut examined = examine(repository, snapshot, sample, progress)?;
+    findings.append(&mut examined.findings);
+    Ok(Examined { findings, ..examined })
+}
+
+fn offset<A: Adapters>(context: &Context<'_, A>) -> u8 {
+    let mut offset = [0];
+    context.adapters.random().bytes(&mut offset);
+    offset[0]
+}
+
+/// Writes down that it was whole. The site's lock is held for that moment only: reading takes hours,
+/// in which the site must not be held up.
+async fn remember<A: Adapters>(
+    context: &Context<'_, A>,
+    loaded: &Loaded,
+    target: &Target,
+    share: f64,
+) -> Result<()> {
+    for _ in 0..ATTEMPTS {
+        let holder = Holder {
+            command: "autoodoo backup verify".to_owned(),
+            pid: context.adapters.machine().pid,
+            since: context.adapters.clock().now(),
+        };
+        match SiteLock::acquire(&loaded.dir.state_dir(), &holder) {
+            Ok(_lock) => {
+                let mut memory = loaded.dir.backups()?;
+                memory.verified(target, context.adapters.clock().now(), share);
+                return loaded.dir.save_backups(&memory);
+            }
+            Err(failure) if failure.kind == Kind::Busy => tokio::time::sleep(BUSY).await,
+            Err(failure) => return Err(failure),
+        }
+    }
+    context.ui.warning("another operation works on the site: `status` will not know that this was verified");
+    Ok(())
+}
+
+/// `100%`, `10%`, `2.5%` as a part of 1.
+fn share(text: &str) -> Result<f64> {
+    let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    match percent {
+        Some(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent / 100.0),
+        _ => Err(Failure::usage(format!("`{text}` is no share of the data"))
+            .hint("write a percentage such as `--read-data 10%`, or `--read-data` for all of it")),
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (id, target) = (short(&self.id), &self.target);
+        let verdict = if self.whole { "is whole" } else { "is NOT whole" };
+        write!(f, "{id} at {target} {verdict}: {} there", count(self.attachments, "attachment"))?;
+        if self.attachments_read > 0 {
+            let read = bytes(self.bytes_read);
+            write!(f, ", {} of {read} read back", count(self.attachments_read, "attachment"))?;
+        }
+        write!(f, ", {}", duration(self.took))?;
+        for finding in &self.findings {
+            write!(f, "\n  {finding}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_percentages() {
+        for (text, expected) in [("100%", 1.0), ("10%", 0.1), ("2.5 %", 0.025)] {
+            assert!((share(text).unwrap() - expected).abs() < 1e-9, "{text}");
+        }
+        for text in ["0%", "101%", "10", "%", "-1%", "NaN%", "inf%"] {
+            assert_eq!(share(text).unwrap_err().kind, Kind::Usage, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_report_names_what_is_wrong() {
+        let mut report = Report {
+            event: "verified",
+            target: "near".to_owned(),
+            id: "ab12cd34ef".to_owned(),
+            share: 0.1,
+            whole: true,
+            findings: Vec::new(),
+            attachments: 20_000,
+            attachments_read: 2_000,
+            bytes_read: 203_000_000,
+            seconds: 4,
+            took: Duration::from_millis(4_200),
+        };
+        let text =
+            "ab12cd34 at near is whole: 20000 attachments there, 2000 attachments of 203 MB read back, 4.2 s";
+        assert_eq!(report.to_string(), text);
+        (report.whole, report.findings) =
+            (false, vec!["database acme: 1 attachment not in the backup: aa/1".to_owned()]);
+        assert!(report.to_string().contains("is NOT whole"));
+        assert!(report.to_string().ends_with("\n  database acme: 1 attachment not in the backup: aa/1"));
+    }
+}

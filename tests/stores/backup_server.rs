@@ -1,0 +1,248 @@
+//! `scripts/backup-server`: accounts of this machine that a test makes and removes, on an `sshd` of its
+//! own. Settings, jobs and folders go where the test says.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use autoodoo::repository::store::sftp::{Account, SftpStore, prove_append_only};
+use autoodoo::repository::store::{FileKind, Store, Trouble};
+use tempfile::TempDir;
+
+use super::contract::{self, content, name, trouble};
+use super::sshd::Sshd;
+
+/// An account, its server and its folders. All of it goes with this.
+struct Server {
+    sshd: Sshd,
+    account: String,
+    /// Root's alone up to the top, as a chroot has to be.
+    folder: TempDir,
+}
+
+impl Server {
+    /// `purpose` makes the name unique among tests that run at once.
+    fn with_account(purpose: &str, options: &[&str]) -> Server {
+        let folder = TempDir::with_prefix_in("ao-stores", "/srv").expect("the tests run as root");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let dropins = folder.path().join("sshd_config.d");
+        fs::create_dir(&dropins).unwrap();
+        let include = format!("Subsystem sftp internal-sftp\nInclude {}/*.conf\n", dropins.display());
+        fs::write(folder.path().join("sshd_config"), &include).unwrap();
+        let mut server = Server {
+            sshd: Sshd::with(&include),
+            account: format!("ao-{purpose}-{}", std::process::id()),
+            folder,
+        };
+        let key = server.sshd.public_key();
+        let mut words = vec!["add", &server.account, "--key", key.trim(), "--chroot", server.chroot()];
+        words.extend(options);
+        let added = server.call(&words);
+        assert!(added.status.success(), "{added:?}");
+        assert!(String::from_utf8_lossy(&added.stderr).contains("SHA256:"), "{added:?}");
+        server.sshd.restart();
+        server
+    }
+
+    fn chroot(&self) -> &str {
+        self.folder.path().to_str().unwrap()
+    }
+
+    fn call(&self, words: &[&str]) -> Output {
+        let here = |name: &str| self.folder.path().join(name);
+        let host_key = self.sshd.path("host_key");
+        let config = here("sshd_config");
+        let text = fs::read_to_string(&config).unwrap();
+        if !text.contains("HostKey") {
+            fs::write(&config, format!("HostKey {}\n{text}", host_key.display())).unwrap();
+        }
+        Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/backup-server"))
+            .args(words)
+            .env("AUTOODOO_SSHD_CONFIG", config)
+            .env("AUTOODOO_CRON_DIR", here("cron.d"))
+            .env("AUTOODOO_LIB_DIR", here("lib"))
+            .env("AUTOODOO_SETTINGS", here("settings"))
+            .output()
+            .unwrap()
+    }
+
+    #[track_caller]
+    fn succeeds(&self, words: &[&str]) -> String {
+        let output = self.call(words);
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[track_caller]
+    fn refuses(&self, words: &[&str], why: &str) {
+        let output = self.call(words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(why), "{words:?}: {said}");
+    }
+
+    /// As the account itself names it, in its chroot.
+    fn store(&self, path: &str) -> SftpStore {
+        let account = Account { user: self.account.parse().unwrap(), ..self.sshd.account() };
+        SftpStore::new(account, path)
+    }
+
+    fn base(&self) -> PathBuf {
+        self.folder.path().join(&self.account)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.call(&["remove", &self.account, "--data", "--confirm", &self.account]);
+    }
+}
+
+#[test]
+fn a_prepared_account_adds_and_nothing_else() {
+    let server = Server::with_account("add", &[]);
+    let store = server.store("/repository");
+    store.create().unwrap();
+    contract::files_are_added_and_read(&store);
+    contract::large_files_come_back_as_they_were(&store);
+    assert_eq!(trouble(store.remove(FileKind::Lock, &name(7))), Trouble::Denied);
+    let findings = prove_append_only(&store).unwrap();
+    let grave: Vec<_> = findings.iter().filter(|finding| finding.grave && !finding.refused).collect();
+    assert!(grave.is_empty(), "{grave:?}");
+
+    // Nothing outside the repository is seen, and nothing that a login reads is the account's.
+    assert!(server.store("/etc").free().is_ok(), "the way up from a directory that is not there");
+    assert_eq!(trouble(server.store("/").write(FileKind::Config, "config", &[content(1)])), Trouble::Denied);
+    for guarded in [server.base(), server.base().join(".ssh"), server.base().join(".ssh/authorized_keys")] {
+        assert_eq!(fs::metadata(&guarded).unwrap().uid(), 0, "{}", guarded.display());
+    }
+}
+
+#[test]
+fn what_is_asked_wrongly_changes_nothing() {
+    let server = Server::with_account("usage", &[]);
+    let keys = || fs::read_to_string(server.base().join(".ssh/authorized_keys")).unwrap();
+    let before = keys();
+    let chroot = server.chroot().to_owned();
+    let add = |key: &str, why: &str| {
+        server.refuses(&["add", &server.account, "--chroot", &chroot, "--key", key], why);
+    };
+    add("no key", "is no public key");
+    add(&format!("command=\"sh\" {}", server.sshd.public_key().trim()), "is no public key");
+    add(&format!("{}\nssh-ed25519 AAAA", server.sshd.public_key().trim()), "is no public key");
+    server.refuses(&["add", "root", "--key", server.sshd.public_key().trim()], "not one of ours");
+    server.refuses(&["remove", "root"], "there is no backup account 'root'");
+    server.refuses(&["remove", &server.account, "--data"], "would delete every backup");
+    server.refuses(&["add", "Big Name", "--key", "x"], "is no name for an account");
+    assert_eq!(keys(), before);
+
+    server.succeeds(&["add", &server.account, "--chroot", &chroot, "--key", server.sshd.public_key().trim()]);
+    assert_eq!(keys(), before, "the same key once");
+    let other = fs::read_to_string(server.sshd.path("other_key.pub")).unwrap();
+    server.succeeds(&["add", &server.account, "--chroot", &chroot, "--key", other.trim()]);
+    assert_eq!(keys().lines().count(), 2);
+    assert!(server.succeeds(&["list"]).contains(&format!("{}\trepository\t", server.account)));
+    server.succeeds(&["remove", &server.account]);
+    assert!(!server.succeeds(&["list"]).contains(&server.account));
+    assert!(server.base().join("repository/data/ff").is_dir(), "the backups stay");
+}
+
+#[test]
+fn whole_exports_are_moved_away() {
+    let server = Server::with_account("drop", &["--drop"]);
+    let store = server.store("/drop");
+    let export = content(5_000_000);
+    store.deposit("acme.tar.age", &mut export.as_ref()).unwrap();
+    fs::write(server.base().join("drop/cut.tar.age"), "half").unwrap();
+    server.succeeds(&["run-collect", &server.account]);
+    let kept = server.base().join("kept/acme.tar.age");
+    assert!(fs::read(&kept).unwrap() == export);
+    let about = fs::metadata(&kept).unwrap();
+    assert_eq!((about.uid(), about.mode() & 0o777), (0, 0o400));
+    let left: Vec<_> =
+        fs::read_dir(server.base().join("drop")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["cut.tar.age"]);
+
+    // The same name again is kept beside the first, and a lie is told.
+    store.deposit("acme.tar.age", &mut content(10).as_ref()).unwrap();
+    server.succeeds(&["run-collect", &server.account]);
+    assert_eq!(fs::read(&kept).unwrap().len(), 10);
+    assert_eq!(fs::read(server.base().join("kept/acme.tar.age.~1~")).unwrap().len(), 5_000_000);
+    fs::write(server.base().join("drop/cut.tar.age.done"), format!("{}  cut.tar.age\n", "0".repeat(64)))
+        .unwrap();
+    server.refuses(&["run-collect", &server.account], "is not what its companion says");
+    fs::write(server.base().join("drop/cut.tar.age.done"), format!("{}  ../../x\n", "0".repeat(64))).unwrap();
+    server.refuses(&["run-collect", &server.account], "does not name it");
+}
+
+/// Backups by the restic program, dated as wished, in the account's repository.
+#[test]
+fn old_backups_go_unless_something_is_odd() {
+    let server = Server::with_account("prune", &[]);
+    let repository = server.base().join("repository");
+    let password = server.folder.path().join("password");
+    fs::write(&password, "secret\n").unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    let data = server.folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let restic = |words: &[&str]| {
+        let run = Command::new("runuser")
+            .args([
+                "-u",
+                &server.account,
+                "--",
+                "env",
+                "HOME=/nonexistent",
+                "RESTIC_PASSWORD=secret",
+                "restic",
+            ])
+            .args(["--no-cache", "--quiet", "--repo", repository.to_str().unwrap()])
+            .args(words)
+            .output()
+            .expect("restic is installed");
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        String::from_utf8(run.stdout).unwrap()
+    };
+    let back_up = |bytes: usize, when: &str| {
+        fs::write(data.join("file"), content(bytes)).unwrap();
+        let date = Command::new("date").args(["-d", when, "+%Y-%m-%d %H:%M:%S"]).output().unwrap();
+        let date = String::from_utf8(date.stdout).unwrap();
+        restic(&["backup", "--host", "acme", "--time", date.trim(), data.to_str().unwrap()]);
+    };
+    let count = || restic(&["snapshots", "--json"]).matches("\"short_id\"").count();
+    let file = password.to_str().unwrap();
+
+    restic(&["init"]);
+    back_up(100_000, "100 days ago");
+    back_up(100_000, "20 days ago");
+    back_up(100_000, "1 day ago");
+    server.refuses(&["run-prune", &server.account], "is not pruned here");
+    server.succeeds(&["prune", &server.account, "--password-file", file, "--keep-within", "30d"]);
+    let job =
+        fs::read_to_string(server.folder.path().join(format!("cron.d/autoodoo-backup-{}", server.account)));
+    assert!(job.unwrap().contains(&format!("run-prune {}\n", server.account)));
+
+    // An upload that was cut, under the name of an index, is out of the way.
+    let cut = repository.join("index").join(name(3));
+    fs::write(&cut, "half").unwrap();
+    assert!(Command::new("touch").args(["-d", "2 days ago"]).arg(&cut).status().unwrap().success());
+    server.succeeds(&["run-prune", &server.account]);
+    assert_eq!(count(), 2);
+    assert!(server.base().join("damaged").join(name(3)).is_file());
+    let owners = fs::read_dir(repository.join("index")).unwrap();
+    let account = fs::metadata(&repository).unwrap().uid();
+    assert!(owners.map(|entry| entry.unwrap().metadata().unwrap().uid()).all(|owner| owner == account));
+
+    back_up(10_000, "1 hour ago");
+    server.refuses(&["run-prune", &server.account], "nothing was removed");
+    assert_eq!(count(), 3);
+    back_up(100_000, "now");
+    server.succeeds(&["run-prune", &server.account]);
+    back_up(100_000, "3 days");
+    server.refuses(&["run-prune", &server.account], "is in the future");
+    assert_eq!(count(), 5);
+
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o644)).unwrap();
+    let words = ["prune", &server.account, "--password-file", file];
+    server.refuses(&words, "readable to nobody else");
+}
