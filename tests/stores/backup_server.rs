@@ -206,9 +206,9 @@ fn old_backups_go_unless_something_is_odd() {
     };
     let back_up = |bytes: usize, when: &str| {
         fs::write(data.join("file"), content(bytes)).unwrap();
-        let date = Command::new("date").args(["-d", when, "+%Y-%m-%d %H:%M:%S"]).output().unwrap();
-        let date = String::from_utf8(date.stdout).unwrap();
-        restic(&["backup", "--host", "acme", "--time", date.trim(), data.to_str().unwrap()]);
+        let moment = Command::new("date").args(["-d", when, "+%Y-%m-%d %H:%M:%S"]).output().unwrap();
+        let moment = String::from_utf8(moment.stdout).unwrap();
+        restic(&["backup", "--host", "acme", "--time", moment.trim(), data.to_str().unwrap()]);
     };
     let packs = || {
         let packs = server.base().join("repository/data");
