@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::failure::Kind;
+use crate::backup::source::Entry;
 use readme::tests::subject;
 use tarball::PART;
 

@@ -91,6 +91,11 @@ impl<S: ExecStream> Held<S> {
         self.session.lock().await.ask("SELECT 1;", PROMPT).await.map(drop)
     }
 
+    /// Lets the snapshot go.
+    pub(super) async fn release(self) {
+        self.session.into_inner().close(PROMPT).await;
+    }
+
     /// The rows of each table at this moment, counted in a session of their own.
     pub(super) async fn count<E: Engine<ExecStream = S>>(&self, engine: &E, client: &Client) -> Result<()> {
         self.rows.get_or_try_init(|| self.counted(engine, client)).await.map(drop)

@@ -24,6 +24,8 @@ mod held;
 mod moment;
 mod pass;
 mod pipe;
+#[cfg(test)]
+mod script;
 mod serve;
 mod session;
 mod sql;

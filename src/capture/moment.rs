@@ -145,8 +145,9 @@ impl<'a, E: Engine> Moment<'a, E> {
         let locks = server.held.iter().map(|held| (held.name.clone(), held.lock)).collect();
         let lost = server.trouble.error();
         let mut faults = server.faults.take();
-        // Sessions end, and with them their transactions.
-        drop(server.held);
+        for held in server.held {
+            held.release().await;
+        }
         farms.clear()?;
         if let Some(lost) = lost {
             let is_known = faults.iter().position(|fault| fault.to_string() == lost.to_string());

@@ -53,27 +53,32 @@ mod tests {
 
     fn read(parts: Vec<Part>) -> io::Result<Vec<u8>> {
         let (sender, mut pipe) = pipe(Trouble::default());
-        parts.into_iter().for_each(|part| sender.try_send(part).unwrap());
+        for part in parts {
+            sender.try_send(part).unwrap();
+        }
         drop(sender);
         let mut bytes = Vec::new();
         pipe.read_to_end(&mut bytes).map(|_| bytes)
     }
 
-    fn chunk(text: &'static str) -> Part {
-        Ok(Some(Bytes::from_static(text.as_bytes())))
+    fn chunk(text: &'static str) -> Bytes {
+        Bytes::from_static(text.as_bytes())
     }
 
     #[test]
     fn chunks_become_one_text() {
-        assert_eq!(read(vec![chunk("ab"), chunk(""), chunk("c"), Ok(None)]).unwrap(), b"abc");
+        assert_eq!(
+            read(vec![Ok(Some(chunk("ab"))), Ok(Some(chunk(""))), Ok(Some(chunk("c"))), Ok(None)]).unwrap(),
+            b"abc"
+        );
         assert_eq!(read(vec![Ok(None)]).unwrap(), b"");
     }
 
     #[test]
     fn only_an_end_that_was_told_is_one() {
-        assert_eq!(read(vec![chunk("ab")]).unwrap_err().to_string(), "it was cut off");
+        assert_eq!(read(vec![Ok(Some(chunk("ab")))]).unwrap_err().to_string(), "it was cut off");
         assert_eq!(read(vec![]).unwrap_err().to_string(), "it was cut off");
-        let error = read(vec![chunk("ab"), Err(io::Error::other("exit code 1"))]).unwrap_err();
+        let error = read(vec![Ok(Some(chunk("ab"))), Err(io::Error::other("exit code 1"))]).unwrap_err();
         assert_eq!(error.to_string(), "exit code 1");
     }
 

@@ -64,7 +64,8 @@ struct Command {
     database: String,
     what: String,
     exec: Exec,
-    head: &'static [u8],
+    /// What whole output starts with.
+    begins: &'static [u8],
 }
 
 /// How an answer came to its end.
@@ -127,18 +128,18 @@ impl<E: Engine> Server<'_, E> {
         what: String,
         program: &str,
         words: &[&str],
-        head: &'static [u8],
+        begins: &'static [u8],
     ) -> Command {
         let application = format!("{APPLICATION}:{}", self.next.replace(self.next.get() + 1));
         let exec = self.client().exec(program, &held.name, words).env("PGAPPNAME", &application);
-        Command { application, database: held.name.clone(), what, exec, head }
+        Command { application, database: held.name.clone(), what, exec, begins }
     }
 
     /// Sends a command's output until its end, or until nobody wants it.
     async fn send(&self, command: Command, to: &Sender) {
-        let Command { application, database, what, exec, head } = command;
+        let Command { application, database, what, exec, begins } = command;
         let container = &self.client().container;
-        let mut proven = match Proven::start(self.engine, container, exec, what, head).await {
+        let mut proven = match Proven::start(self.engine, container, exec, what, begins).await {
             Ok(proven) => proven,
             Err(failure) => return self.tell(failure, to).await,
         };
@@ -246,6 +247,8 @@ impl<E: Engine> Server<'_, E> {
     }
 
     async fn explain(&self, database: &str, failure: Failure) -> Failure {
+        // A database that is being dropped loses its sessions first. A new one waits for the outcome.
+        let _ = psql(self.engine, self.client(), database, "SELECT 1").await;
         let asked = psql(self.engine, self.client(), "postgres", &sql::exists(database)).await;
         let message = match asked.as_deref().map(str::trim) {
             Ok("0") => format!("database {database} was dropped during the backup"),

@@ -116,6 +116,14 @@ impl<S: ExecStream> Session<S> {
         Ok(false)
     }
 
+    /// Ends it, and waits until it has ended.
+    pub(super) async fn close(mut self, patience: Duration) {
+        // It ends in any case, soon after this value is dropped.
+        if self.stream.close().await.is_ok() {
+            let _ = timeout(patience, async { while let Ok(Some(_)) = self.stream.next().await {} }).await;
+        }
+    }
+
     fn failure(&self, what: &str) -> Failure {
         Failure::failed(format!("psql in database {} {what}", self.database))
             .evidence(String::from_utf8_lossy(&self.errors).lines().map(str::to_owned))
@@ -125,4 +133,50 @@ impl<S: ExecStream> Session<S> {
 /// Whether the failure shows this SQLSTATE (PostgreSQL manual, "PostgreSQL Error Codes").
 pub(super) fn has_state(failure: &Failure, state: &str) -> bool {
     failure.evidence.iter().any(|line| line.contains(&format!("  {state}: ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::script::{Output, Script};
+
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    fn session(parts: &[Output]) -> Session<Script> {
+        let stream = Script::new(parts, 0);
+        Session { stream, database: "acme".into(), output: Vec::new(), errors: Vec::new() }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn answers_follow_each_other() {
+        let parts: [Output; 4] = [
+            (Stream::Stdout, b"one\nt"),
+            (Stream::Stdout, b"wo\nautoodoo: end of"),
+            (Stream::Stdout, b" answer\n"),
+            (Stream::Stdout, b"autoodoo: end of answer\n"),
+        ];
+        let mut session = session(&parts);
+        assert_eq!(session.ask("SELECT 1;", PATIENCE).await.unwrap(), ["one", "two"]);
+        assert!(session.ask("COMMIT;", PATIENCE).await.unwrap().is_empty());
+        let end = "\\echo autoodoo: end of answer\n";
+        assert_eq!(session.stream.written, format!("SELECT 1;\n{end}COMMIT;\n{end}"));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_session_that_ends_says_why() {
+        let mut session = session(&[
+            (Stream::Stdout, b"half"),
+            (Stream::Stderr, b"psql:<stdin>:1: ERROR:  55P03: canceling statement\n"),
+        ]);
+        let failure = session.ask("LOCK x;", PATIENCE).await.unwrap_err();
+        assert_eq!(failure.message, "psql in database acme ended");
+        assert!(has_state(&failure, "55P03") && !has_state(&failure, "42P01"), "{failure:?}");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_line_that_is_refused_ends_it() {
+        let mut session = session(&[(Stream::Stdout, b"one\nautoodoo: end of answer\n")]);
+        let refused = session.run("SELECT 1;", PATIENCE, &mut |_| Err(Failure::failed("full"))).await;
+        assert_eq!(refused.unwrap_err().message, "full");
+    }
 }

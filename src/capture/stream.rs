@@ -9,7 +9,8 @@ use crate::engine::{Engine, Exec, ExecStream, Stream};
 use crate::failure::{Failure, Result};
 
 /// Runs a command and then says on standard error that it succeeded. An engine that dies lets the
-/// output end like that of a command that is done, and forgets how it ended.
+/// output end like that of a command that is done; and Docker can lose the exit code of one of two
+/// commands that end at the same time, and then says for ever that it runs.
 const PROVE: &str = "\"$@\" && echo 'autoodoo: complete' >&2";
 const PROOF: &[u8] = b"autoodoo: complete\n";
 /// Bytes of standard error that are kept, the last ones.
@@ -84,18 +85,15 @@ impl<S: ExecStream> Proven<S> {
 
     async fn finish(&mut self) -> Result<()> {
         let Some(stream) = self.stream.take() else { return Ok(()) };
-        let code = timeout(ENDING, stream.exit_code()).await;
-        let code = code.map_err(|_| self.failure("was cut off: its output ended before it did"))??;
-        if code != 0 {
-            return Err(self.failure(&format!("failed with exit code {code}")));
-        }
         if !self.errors.ends_with(PROOF) {
-            return Err(self.failure("was cut off"));
+            let code = timeout(ENDING, stream.exit_code()).await;
+            return Err(match code {
+                Ok(Ok(code)) if code != 0 => self.failure(&format!("failed with exit code {code}")),
+                Ok(Err(failure)) => failure,
+                _ => self.failure("was cut off"),
+            });
         }
-        if !self.head.is_empty() {
-            return Err(self.failure("has no output"));
-        }
-        Ok(())
+        if self.head.is_empty() { Ok(()) } else { Err(self.failure("has no output")) }
     }
 
     fn failure(&self, how: &str) -> Failure {
@@ -108,32 +106,11 @@ impl<S: ExecStream> Proven<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
     use super::*;
+    use crate::capture::script::{Output, Script};
 
-    struct Script {
-        parts: VecDeque<(Stream, &'static [u8])>,
-        code: i64,
-    }
-
-    impl ExecStream for Script {
-        async fn next(&mut self) -> Result<Option<(Stream, Bytes)>> {
-            Ok(self.parts.pop_front().map(|(stream, bytes)| (stream, Bytes::from_static(bytes))))
-        }
-        async fn write(&mut self, _: &[u8]) -> Result<()> {
-            Ok(())
-        }
-        async fn close(&mut self) -> Result<()> {
-            Ok(())
-        }
-        async fn exit_code(self) -> Result<i64> {
-            Ok(self.code)
-        }
-    }
-
-    async fn read(parts: &[(Stream, &'static [u8])], code: i64) -> Result<Vec<u8>> {
-        let stream = Some(Script { parts: parts.iter().copied().collect(), code });
+    async fn read(parts: &[Output], code: i64) -> Result<Vec<u8>> {
+        let stream = Some(Script::new(parts, code));
         let mut proven = Proven { stream, what: "pg_dump".into(), head: b"PGDMP", errors: Vec::new() };
         let mut bytes = Vec::new();
         while let Some(chunk) = proven.next().await? {
@@ -145,7 +122,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn whole_output() {
         use Stream::{Stderr, Stdout};
-        let parts: [(Stream, &[u8]); 5] = [
+        let parts: [Output; 5] = [
             (Stdout, b"PG"),
             (Stderr, b"a warning\nautoodoo: "),
             (Stdout, b"DMPrest"),
@@ -158,10 +135,10 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn every_other_end_is_an_error() {
         use Stream::{Stderr, Stdout};
-        let table: [(&[(Stream, &[u8])], i64, &str); 6] = [
+        let table: [(&[Output], i64, &str); 6] = [
             (&[(Stdout, b"PGDMP"), (Stderr, b"server closed\n")], 1, "pg_dump failed with exit code 1"),
             (&[(Stdout, b"PGDMP")], 0, "pg_dump was cut off"),
-            (&[(Stdout, b"PGDMP"), (Stderr, PROOF)], 137, "pg_dump failed with exit code 137"),
+            (&[(Stdout, b"PGDMP"), (Stderr, b"autoodoo: comp")], 137, "pg_dump failed with exit code 137"),
             (&[(Stdout, b"PGxMP"), (Stderr, PROOF)], 0, "pg_dump does not have the form that it should"),
             (&[(Stdout, b"PGD"), (Stderr, PROOF)], 0, "pg_dump has no output"),
             (&[(Stderr, PROOF)], 0, "pg_dump has no output"),

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
+use tokio::time::timeout;
+
 use super::client::{APPLICATION, Client};
+use super::held::PROMPT;
 use super::sql;
 use crate::engine::Engine;
 use crate::failure::{Failure, Result};
@@ -18,8 +21,10 @@ pub async fn sweep<E: Engine>(
     databases: &[DbName],
 ) -> Result<()> {
     for database in databases {
-        let sql = sql::end_sessions(APPLICATION, database.as_str());
-        psql(engine, client, "postgres", &sql).await?;
+        let name = database.as_str();
+        // One that was dropped has no sessions; on somebody else's server we may enter no other.
+        let through = if client.is_superuser() { "postgres" } else { name };
+        psql(engine, client, through, &sql::end_sessions(APPLICATION, name)).await?;
     }
     Farms::sweep(volume)
 }
@@ -33,7 +38,11 @@ pub(super) async fn psql<E: Engine>(
 ) -> Result<String> {
     let words = ["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--command", sql];
     let exec = client.exec("psql", database, &words);
-    let output = engine.exec(&client.container, exec, &mut |_, _| {}).await?;
+    let mut unheard = |_, _: &str| {};
+    let output = timeout(PROMPT, engine.exec(&client.container, exec, &mut unheard)).await;
+    let output = output.map_err(|_| {
+        Failure::failed(format!("psql in database {database} has not ended for {} seconds", PROMPT.as_secs()))
+    })??;
     if output.exit_code == 0 {
         return Ok(output.stdout);
     }

@@ -173,7 +173,9 @@ mod tests {
     impl Volume {
         fn with(files: &[(&str, &str)]) -> Volume {
             let volume = Volume(tempfile::tempdir().unwrap());
-            files.iter().for_each(|(path, text)| volume.write(path, text));
+            for (path, text) in files {
+                volume.write(path, text);
+            }
             volume
         }
 

@@ -64,7 +64,7 @@ impl ReadSource for Adapter {
 
     fn entries(&self) -> Entries {
         Entries {
-            entries: self.source.entries(),
+            offered: self.source.entries(),
             ready: VecDeque::new(),
             last: PathBuf::new(),
             gate: Arc::clone(&self.gate),
@@ -76,7 +76,7 @@ impl ReadSource for Adapter {
 /// Entries with the directories on the way to them. It ends early when the gate is shut: rustic
 /// would go through all that is left, and open it.
 pub(super) struct Entries {
-    entries: Box<dyn Iterator<Item = io::Result<Entry>> + Send>,
+    offered: Box<dyn Iterator<Item = io::Result<Entry>> + Send>,
     ready: VecDeque<ReadSourceEntry<Opened>>,
     last: PathBuf,
     gate: Arc<Gate>,
@@ -86,7 +86,7 @@ pub(super) struct Entries {
 impl Entries {
     fn pull(&mut self) -> Result<(), Fault> {
         self.gate.open()?;
-        match self.entries.next() {
+        match self.offered.next() {
             None => self.tally.note(|counts| counts.complete = true),
             Some(Err(error)) => {
                 return Err(Fault::Source(format!("cannot list what is to be saved: {error}")));

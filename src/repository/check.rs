@@ -140,7 +140,7 @@ impl<'a> Check<'a> {
             match there.get(&pack.name) {
                 None => self.fault(format!("pack {} is missing ({} bytes)", pack.name, pack.size)),
                 Some(size) if *size != pack.size => {
-                    self.fault(format!("pack {} has {size} bytes instead of {}", pack.name, pack.size))
+                    self.fault(format!("pack {} has {size} bytes instead of {}", pack.name, pack.size));
                 }
                 Some(_) => {}
             }

@@ -272,7 +272,7 @@ fn the_last_entry_may_wait_for_all_others() {
         let label = Label { site: "acme".to_owned(), tags: Vec::new(), time: Timestamp::UNIX_EPOCH };
         done.send(repository.back_up(Arc::new(waiting), &label, &Arc::default()).map(|saved| saved.files))
     });
-    let files = waits.recv_timeout(Duration::from_secs(60)).expect("the backup hangs").unwrap();
+    let files = waits.recv_timeout(Duration::from_mins(1)).expect("the backup hangs").unwrap();
     assert_eq!(files, 3 + 50 + 1);
     worker.join().unwrap().unwrap();
 }

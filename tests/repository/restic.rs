@@ -120,7 +120,7 @@ fn a_lock_of_restic_stops_pruning() {
 }
 
 fn wait_for_a_file_in(directory: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while std::fs::read_dir(directory).unwrap().next().is_none() {
         assert!(Instant::now() < deadline, "nothing comes into {}", directory.display());
         std::thread::sleep(Duration::from_millis(20));

@@ -63,6 +63,7 @@ impl Server {
             .env("AUTOODOO_CRON_DIR", here("cron.d"))
             .env("AUTOODOO_LIB_DIR", here("lib"))
             .env("AUTOODOO_SETTINGS", here("settings"))
+            .env("AUTOODOO_PATIENCE", "2")
             .output()
             .unwrap()
     }
@@ -205,16 +206,20 @@ fn old_backups_go_unless_something_is_odd() {
     };
     let back_up = |bytes: usize, when: &str| {
         fs::write(data.join("file"), content(bytes)).unwrap();
-        let date = Command::new("date").args(["-d", when, "+%Y-%m-%d %H:%M:%S"]).output().unwrap();
-        let date = String::from_utf8(date.stdout).unwrap();
-        restic(&["backup", "--host", "acme", "--time", date.trim(), data.to_str().unwrap()]);
+        let moment = Command::new("date").args(["-d", when, "+%Y-%m-%d %H:%M:%S"]).output().unwrap();
+        let moment = String::from_utf8(moment.stdout).unwrap();
+        restic(&["backup", "--host", "acme", "--time", moment.trim(), data.to_str().unwrap()]);
+    };
+    let packs = || {
+        let packs = server.base().join("repository/data");
+        fs::read_dir(packs).unwrap().map(|d| fs::read_dir(d.unwrap().path()).unwrap().count()).sum::<usize>()
     };
     let count = || restic(&["snapshots", "--json"]).matches("\"short_id\"").count();
     let file = password.to_str().unwrap();
 
     restic(&["init"]);
-    back_up(100_000, "100 days ago");
-    back_up(100_000, "20 days ago");
+    back_up(199_000, "100 days ago");
+    back_up(160_000, "20 days ago");
     back_up(100_000, "1 day ago");
     server.refuses(&["run-prune", &server.account], "is not pruned here");
     server.succeeds(&["prune", &server.account, "--password-file", file, "--keep-within", "30d"]);
@@ -226,12 +231,20 @@ fn old_backups_go_unless_something_is_odd() {
     let cut = repository.join("index").join(name(3));
     fs::write(&cut, "half").unwrap();
     assert!(Command::new("touch").args(["-d", "2 days ago"]).arg(&cut).status().unwrap().success());
+    let before = packs();
     server.succeeds(&["run-prune", &server.account]);
     assert_eq!(count(), 2);
+    assert!(packs() < before, "{before} packs before");
     assert!(server.base().join("damaged").join(name(3)).is_file());
     let owners = fs::read_dir(repository.join("index")).unwrap();
     let account = fs::metadata(&repository).unwrap().uid();
     assert!(owners.map(|entry| entry.unwrap().metadata().unwrap().uid()).all(|owner| owner == account));
+
+    // A backup may be under way.
+    let store = server.store("/repository");
+    store.free().unwrap();
+    server.refuses(&["run-prune", &server.account], "was connected");
+    drop(store);
 
     back_up(10_000, "1 hour ago");
     server.refuses(&["run-prune", &server.account], "nothing was removed");

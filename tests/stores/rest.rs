@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use autoodoo::repository::store::http::Limits;
@@ -120,7 +121,35 @@ fn connections_break() {
     let proxy = Proxy::start(server.address);
     let store = store(&format!("http://{}/p/", proxy.address), Limits::default());
     store.create().unwrap();
-    cuts_are_survived(&store, &proxy);
+    cuts_are_survived(store, &proxy);
+}
+
+/// rclone removes it a moment later: until then it is neither the file nor another one.
+#[test]
+fn what_a_cut_upload_leaves_is_waited_out() {
+    let server = Server::start(&[]);
+    let proxy = Proxy::start(server.address);
+    let store = store(&format!("http://{}/p/", proxy.address), Limits::default());
+    store.create().unwrap();
+    let write = || store.write(FileKind::Key, &name(1), &[content(3_000_000)]);
+    proxy.then([Fault::CutSending(1_000_000)]);
+    write().unwrap_err();
+    let file = server.file("p/keys").join(name(1));
+    for _ in 0..500 {
+        if !file.exists() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    fs::write(&file, "half").unwrap();
+    let error = write().unwrap_err();
+    assert_eq!(error.trouble, Trouble::Connection);
+    let wanted = format!("still has 4 of 3000000 bytes of `keys/{}`: its upload was cut", name(1));
+    assert!(error.message.ends_with(&wanted), "{error}");
+
+    fs::remove_file(&file).unwrap();
+    write().unwrap();
+    assert!(store.read(FileKind::Key, &name(1)).unwrap() == content(3_000_000));
 }
 
 #[test]

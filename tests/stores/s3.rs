@@ -16,7 +16,7 @@ use autoodoo::secret::Secret;
 use tempfile::TempDir;
 
 use crate::certificate::server_pair;
-use crate::contract::{self, content, name};
+use crate::contract::{self, content, name, trouble};
 use crate::daemon::{Daemon, free_address};
 use crate::fault::{Fault, Proxy, cuts_are_survived};
 use crate::repository::{self, Restic};
@@ -170,8 +170,10 @@ fn connections_break() {
     let server = Server::start();
     let proxy = Proxy::start(server.address);
     let store = server.store_by(&proxy, Limits::default());
-    cuts_are_survived(&store, &proxy);
-    assert_eq!(store.list(FileKind::Pack).unwrap().len(), 2);
+    proxy.then([Fault::CutSending(1_000_000)]);
+    assert_eq!(trouble(store.write(FileKind::Pack, &name(1), &[content(3_000_000)])), Trouble::Connection);
+    assert_eq!(store.list(FileKind::Pack).unwrap(), [], "an object is there whole or not at all");
+    cuts_are_survived(store, &proxy);
 }
 
 /// The server itself refuses what is there already, whatever it said a moment ago.

@@ -322,7 +322,7 @@ mod tests {
         let file = File::create(&left).unwrap();
         assert_eq!(store.list(FileKind::Index).unwrap(), []);
         assert!(left.exists());
-        file.set_modified(SystemTime::now() - LEFT_OVER_AFTER - Duration::from_secs(60)).unwrap();
+        file.set_modified(SystemTime::now() - LEFT_OVER_AFTER - Duration::from_mins(1)).unwrap();
         assert_eq!(store.list(FileKind::Index).unwrap(), []);
         assert!(!left.exists());
     }

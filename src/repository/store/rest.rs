@@ -1,5 +1,8 @@
 //! Places that speak restic's REST protocol (restic's reference, "REST Backend"), version 2.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -23,6 +26,8 @@ pub struct Rest {
     /// Encoded, with a slash at its end.
     url: String,
     authorization: Option<HeaderValue>,
+    /// URLs of files whose upload was cut.
+    cut: Mutex<HashSet<String>>,
 }
 
 /// A file in a directory's listing.
@@ -43,7 +48,13 @@ impl Rest {
             return Err(Failure::usage(format!("`{shown}` is no URL of a REST server")));
         }
         let authorization = access.credentials.as_ref().map(basic).transpose()?;
-        Ok(Rest { http: Http::new(access.roots_pem.as_deref(), limits)?, shown, url, authorization })
+        Ok(Rest {
+            http: Http::new(access.roots_pem.as_deref(), limits)?,
+            shown,
+            url,
+            authorization,
+            cut: Mutex::default(),
+        })
     }
 
     /// Unlike on other places, packs lie in one directory.
@@ -80,6 +91,18 @@ impl Rest {
         let length =
             answer.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         length.map(Some).ok_or_else(|| self.odd(&action, "it does not tell the length"))
+    }
+
+    /// A file of another length is in the way. Servers that write under a file's own name remove what
+    /// a cut upload has left a moment later; whoever wrote the file meanwhile could lose it then.
+    fn in_the_way(&self, kind: FileKind, name: &str, size: u64, length: u64) -> StoreResult<()> {
+        let cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+        if size == length || !cut.contains(&self.url_of(kind, name)) {
+            return left_before(self, kind, name, size, length);
+        }
+        let (place, path) = (self.location(), kind.path(name));
+        let message = format!("{place} still has {size} of {length} bytes of `{path}`: its upload was cut");
+        Err(StoreError::new(Trouble::Connection, message))
     }
 
     fn accept(&self, answer: Response<Bytes>, action: &str) -> StoreResult<Response<Bytes>> {
@@ -161,13 +184,16 @@ impl Store for Rest {
         let length: u64 = parts.iter().map(|part| part.len() as u64).sum();
         // Some servers replace a file that is there.
         if let Some(size) = self.size(kind, name)? {
-            return left_before(self, kind, name, size, length);
+            return self.in_the_way(kind, name, size, length);
         }
-        let answer = self.ask(Method::POST, &self.url_of(kind, name), None, parts)?;
+        let url = self.url_of(kind, name);
+        let answer = self.ask(Method::POST, &url, None, parts).inspect_err(|_| {
+            self.cut.lock().unwrap_or_else(PoisonError::into_inner).insert(url.clone());
+        })?;
         match self.accept(answer, &format!("write `{}`", kind.path(name))) {
             // Others refuse it, and say no more.
             Err(error) if error.trouble == Trouble::Denied => match self.size(kind, name)? {
-                Some(size) => left_before(self, kind, name, size, length),
+                Some(size) => self.in_the_way(kind, name, size, length),
                 None => Err(error),
             },
             written => written.map(drop),

@@ -5,6 +5,7 @@ mod deposit;
 mod probe;
 mod session;
 mod ssh;
+mod upload;
 
 use std::future::Future;
 use std::io;
@@ -89,10 +90,14 @@ impl SftpStore {
             let from = pipe::Receiver::from_owned_fd(taken(from)?)?;
             Session::begin(into, from, &path).await
         });
-        match begun {
-            Some(Ok(session)) => Ok(Line { session: Arc::new(session), driver, client }),
-            _ => Err(self.account.explain(&client.last_words())),
-        }
+        let error = match begun {
+            Some(Ok(session)) => return Ok(Line { session: Arc::new(session), driver, client }),
+            Some(Err(error)) => error.to_string(),
+            None => String::new(),
+        };
+        // A client that says nothing was content: what came was no sftp.
+        let said = Some(client.last_words()).filter(|said| !said.trim().is_empty());
+        Err(self.account.explain(&said.unwrap_or(error)))
     }
 
     /// Runs a question on the connection's own thread.

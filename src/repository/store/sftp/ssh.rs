@@ -92,9 +92,6 @@ impl Account {
             );
             return StoreError::new(Trouble::Other, message);
         }
-        if has("command not found") || has("No such file or directory (os error") {
-            return StoreError::new(Trouble::Other, "`ssh` is not on this machine: install openssh-client");
-        }
         let reason = last_line(said).map(|line| format!(": {line}")).unwrap_or_default();
         StoreError::new(Trouble::Connection, format!("no connection to {host}:{port}{reason}"))
     }
