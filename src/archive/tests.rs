@@ -3,8 +3,8 @@ use std::io::{Cursor, ErrorKind};
 use std::sync::Mutex;
 
 use super::*;
-use crate::failure::Kind;
 use crate::backup::source::Entry;
+use crate::failure::Kind;
 use readme::tests::subject;
 use tarball::PART;
 

@@ -21,6 +21,8 @@ struct Server {
     databases: BTreeMap<String, Database>,
     /// Databases whose dump breaks off.
     broken: BTreeSet<String>,
+    /// Of each database, as `pg_database_size` tells.
+    bytes: u64,
 }
 
 #[derive(Default, Clone)]
@@ -191,9 +193,10 @@ impl Server {
 
     fn statement(&self, database: &str, sql: &str) -> String {
         match sql {
-            sql if sql.contains("datname, pg_database_size") => {
-                self.databases.keys().fold(String::new(), |text, name| text + name + "|8000\n")
-            }
+            sql if sql.contains("datname, pg_database_size") => self
+                .databases
+                .keys()
+                .fold(String::new(), |text, name| text + &format!("{name}|{}\n", self.bytes)),
             sql if sql.contains("to_regclass") => "t\n".to_owned(),
             sql if sql.contains("coalesce(sum(size)") => {
                 format!("{}\n", self.databases[database].attachments.values().sum::<u64>())
@@ -434,6 +437,28 @@ fn a_cold_run_that_fails_starts_odoo_again() {
     assert!(!site.leftovers());
 }
 
+/// Killed in the middle of a cold run, with the database server gone meanwhile: no backup, but Odoo.
+#[test]
+fn odoo_is_started_again_also_by_a_run_that_fails() {
+    let site = Site::new();
+    let running = site.world.containers();
+    let engine = site.world.engine.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for container in ["acme-odoo-a", "acme-cron"] {
+        runtime.block_on(autoodoo::engine::Engine::stop(&engine, container, 1)).unwrap();
+    }
+    std::fs::write(
+        site.world.file("state/stopped-for-backup.json"),
+        r#"{"containers":["acme-odoo-a","acme-cron"]}"#,
+    )
+    .unwrap();
+    site.server.borrow_mut().databases.clear();
+    let ran = site.run("backup");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert_eq!(site.world.containers(), running);
+    assert!(!site.world.file("state/stopped-for-backup.json").exists());
+}
+
 #[test]
 fn two_backups_at_once_are_refused() {
     let site = Site::new();
@@ -574,6 +599,27 @@ fn prune_refuses_when_the_clock_goes_backwards() {
         "{ran:?}"
     );
     assert_eq!(site.backups().len(), 3);
+}
+
+#[test]
+fn a_target_without_room_is_left_alone_with_numbers() {
+    let site = Site::new();
+    site.server.borrow_mut().bytes = u64::MAX / 4;
+    let ran = site.run("backup");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(
+        ran.talk.contains("target near has ") && ran.talk.contains(" free, and this backup may need "),
+        "{ran:?}"
+    );
+    assert_eq!(site.backups(), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_on_this_server_is_beyond_its_reach() {
+    let site = Site::new();
+    let ran = site.run("backup probe");
+    assert_eq!(ran.code, 7, "{ran:?}");
+    assert!(ran.data.contains("it lies on this server"), "{ran:?}");
 }
 
 #[test]
