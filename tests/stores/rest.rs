@@ -124,16 +124,14 @@ fn connections_break() {
     cuts_are_survived(store, &proxy);
 }
 
-/// rclone removes it a moment later: until then it is neither the file nor another one.
-#[test]
-fn what_a_cut_upload_leaves_is_waited_out() {
-    let server = Server::start(&[]);
+/// After a cut upload half of the file is put where it was: what it would be a moment earlier.
+fn half_written(options: &[&str]) -> (Server, Rest) {
+    let server = Server::start(options);
     let proxy = Proxy::start(server.address);
     let store = store(&format!("http://{}/p/", proxy.address), Limits::default());
     store.create().unwrap();
-    let write = || store.write(FileKind::Key, &name(1), &[content(3_000_000)]);
     proxy.then([Fault::CutSending(1_000_000)]);
-    write().unwrap_err();
+    store.write(FileKind::Key, &name(1), &[content(3_000_000)]).unwrap_err();
     let file = server.file("p/keys").join(name(1));
     for _ in 0..500 {
         if !file.exists() {
@@ -142,14 +140,21 @@ fn what_a_cut_upload_leaves_is_waited_out() {
         thread::sleep(Duration::from_millis(20));
     }
     fs::write(&file, "half").unwrap();
-    let error = write().unwrap_err();
+    (server, store)
+}
+
+#[test]
+fn what_a_cut_upload_leaves_is_no_other_file() {
+    let (_server, store) = half_written(&[]);
+    store.write(FileKind::Key, &name(1), &[content(3_000_000)]).unwrap();
+    assert!(store.read(FileKind::Key, &name(1)).unwrap() == content(3_000_000));
+    assert_eq!(trouble(store.write(FileKind::Key, &name(1), &[content(5)])), Trouble::Exists);
+
+    let (_server, store) = half_written(&["--append-only"]);
+    let error = store.write(FileKind::Key, &name(1), &[content(3_000_000)]).unwrap_err();
     assert_eq!(error.trouble, Trouble::Connection);
     let wanted = format!("still has 4 of 3000000 bytes of `keys/{}`: its upload was cut", name(1));
     assert!(error.message.ends_with(&wanted), "{error}");
-
-    fs::remove_file(&file).unwrap();
-    write().unwrap();
-    assert!(store.read(FileKind::Key, &name(1)).unwrap() == content(3_000_000));
 }
 
 #[test]

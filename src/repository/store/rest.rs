@@ -26,7 +26,7 @@ pub struct Rest {
     /// Encoded, with a slash at its end.
     url: String,
     authorization: Option<HeaderValue>,
-    /// URLs of files whose upload was cut.
+    /// URLs of files whose upload was cut, and not yet done again.
     cut: Mutex<HashSet<String>>,
 }
 
@@ -93,16 +93,33 @@ impl Rest {
         length.map(Some).ok_or_else(|| self.odd(&action, "it does not tell the length"))
     }
 
-    /// A file of another length is in the way. Servers that write under a file's own name remove what
-    /// a cut upload has left a moment later; whoever wrote the file meanwhile could lose it then.
-    fn in_the_way(&self, kind: FileKind, name: &str, size: u64, length: u64) -> StoreResult<()> {
+    /// This store was in the middle of writing it. `config` is nobody's own: another may have made it.
+    fn was_cut(&self, kind: FileKind, url: &str) -> bool {
         let cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
-        if size == length || !cut.contains(&self.url_of(kind, name)) {
-            return left_before(self, kind, name, size, length);
+        kind != FileKind::Config && cut.contains(url)
+    }
+
+    fn note(&self, url: &str, is_cut: bool) {
+        let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_cut {
+            cut.insert(url.to_owned());
+        } else {
+            cut.remove(url);
         }
-        let (place, path) = (self.location(), kind.path(name));
-        let message = format!("{place} still has {size} of {length} bytes of `{path}`: its upload was cut");
-        Err(StoreError::new(Trouble::Connection, message))
+    }
+
+    /// The server does not take a file that is there. What a cut upload has left goes a moment later.
+    fn refused(&self, kind: FileKind, name: &str, length: u64, error: StoreError) -> StoreResult<()> {
+        match self.size(kind, name)? {
+            None => Err(error),
+            Some(size) if size != length && self.was_cut(kind, &self.url_of(kind, name)) => {
+                let (place, path) = (self.location(), kind.path(name));
+                let message =
+                    format!("{place} still has {size} of {length} bytes of `{path}`: its upload was cut");
+                Err(StoreError::new(Trouble::Connection, message))
+            }
+            Some(size) => left_before(self, kind, name, size, length),
+        }
     }
 
     fn accept(&self, answer: Response<Bytes>, action: &str) -> StoreResult<Response<Bytes>> {
@@ -181,22 +198,18 @@ impl Store for Rest {
     }
 
     fn write(&self, kind: FileKind, name: &str, parts: &[Bytes]) -> StoreResult<()> {
-        let length: u64 = parts.iter().map(|part| part.len() as u64).sum();
-        // Some servers replace a file that is there.
-        if let Some(size) = self.size(kind, name)? {
-            return self.in_the_way(kind, name, size, length);
+        let (url, length) = (self.url_of(kind, name), parts.iter().map(|part| part.len() as u64).sum());
+        // Some servers replace a file that is there. Of one whose upload was cut they may still have a
+        // half; rclone remembers the length that was seen, and must not be asked.
+        if !self.was_cut(kind, &url)
+            && let Some(size) = self.size(kind, name)?
+        {
+            return left_before(self, kind, name, size, length);
         }
-        let url = self.url_of(kind, name);
-        let answer = self.ask(Method::POST, &url, None, parts).inspect_err(|_| {
-            self.cut.lock().unwrap_or_else(PoisonError::into_inner).insert(url.clone());
-        })?;
+        let answer = self.ask(Method::POST, &url, None, parts).inspect_err(|_| self.note(&url, true))?;
         match self.accept(answer, &format!("write `{}`", kind.path(name))) {
-            // Others refuse it, and say no more.
-            Err(error) if error.trouble == Trouble::Denied => match self.size(kind, name)? {
-                Some(size) => self.in_the_way(kind, name, size, length),
-                None => Err(error),
-            },
-            written => written.map(drop),
+            Err(error) if error.trouble == Trouble::Denied => self.refused(kind, name, length, error),
+            written => written.map(|_| self.note(&url, false)),
         }
     }
 
