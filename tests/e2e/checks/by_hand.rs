@@ -130,9 +130,23 @@ pub fn engine_restart(site: &Site) {
     };
     script("stop");
     script("start");
-    if site.engine == Engine::Docker {
-        // Podman has no daemon whose end would stop containers.
+    // Podman has no daemon whose end would stop containers.
+    if site.engine == Engine::Docker && !nginx_was_given_up(site) {
         comes_back(site);
     }
     put_right(site);
+}
+
+/// Docker before 29 starts its containers in no order: where nginx comes before the container whose
+/// network it joins, Docker leaves it at that (moby#50326) and only `up` starts it again.
+fn nginx_was_given_up(site: &Site) -> bool {
+    let version = site.engine.call(&["version", "--format", "{{.Server.Version}}"]);
+    let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).expect("a version");
+    let nginx = &site.engine.inspect("container", &site.nginx_container())["State"];
+    let error = nginx["Error"].as_str().unwrap_or_default();
+    let given_up = major < 29 && error.starts_with("cannot join network of a non running container");
+    if given_up {
+        eprintln!("           Docker {} started nginx too early and gave it up", version.trim());
+    }
+    given_up
 }
