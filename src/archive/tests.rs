@@ -12,7 +12,7 @@ const AGE: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7p
 const MANIFEST: &str = r#"{
     "format": 1, "autoodoo": "0.1.0", "site": "acme", "site_id": "1", "kind": "hot",
     "began": "2026-11-22T09:30:00Z", "images": [], "odoo_release": 19, "postgres_version": "17.2",
-    "databases": [], "bytes": 0, "files": 0
+    "databases": [], "bytes": 0, "files": 0, "left_out": []
 }"#;
 
 type Reader = Box<dyn Read + Send>;

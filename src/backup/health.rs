@@ -106,7 +106,8 @@ mod tests {
     /// Two targets that were backed up, verified and exported at hour 0.
     fn well() -> (Vec<Target>, BackupMemory) {
         let targets = vec![target("disk", "/srv/b"), target("offsite", "sftp://b@h/x")];
-        let mut memory = BackupMemory { last_export: Some(hour(0)), ..BackupMemory::default() };
+        let mut memory = BackupMemory::default();
+        memory.last_export = Some(hour(0));
         for target in &targets {
             let snapshot = "ab".repeat(32);
             let success = Success { time: hour(0), snapshot, bytes: 9, added: 3, seconds: 2, damaged: false };

@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     fn facts() -> Facts {
-        let target = |name: &str, required, last_added| TargetFacts {
+        let target = |name: &str, required, last_added: Option<u64>| TargetFacts {
             name: name.to_owned(),
             place: format!("/srv/{name}"),
             required,

@@ -140,6 +140,6 @@ mod tests {
         ");
         assert_eq!(found.left_out, ["addons/linked is no file and no directory"]);
         assert!(found.files.iter().all(|file| file.bytes() == 4));
-        assert_eq!(found.files.iter().filter(|file| file.is_secret()).count(), 2);
+        assert_eq!(found.files.iter().filter(|file| file.is_secret()).count(), 3);
     }
 }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 const MANIFEST: &str = r#"{
     "format": 1, "autoodoo": "0.1.0", "site": "acme", "site_id": "1", "kind": "hot",
     "began": "2026-11-22T09:30:00Z", "images": [], "odoo_release": 19, "postgres_version": "17.2",
-    "databases": [], "bytes": 0, "files": 0
+    "databases": [], "bytes": 0, "files": 0, "left_out": []
 }"#;
 
 pub fn subject() -> Subject {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use autoodoo::repository::store::sftp::{Account, SftpStore, prove_append_only};
-use autoodoo::repository::store::{FileKind, Store, Trouble};
+use autoodoo::repository::store::{DropBox, FileKind, Store, Trouble};
 use tempfile::TempDir;
 
 use super::contract::{self, content, name, trouble};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use autoodoo::repository::store::patience::Patient;
 use autoodoo::repository::store::sftp::{SftpStore, authorized_keys_line, prove_append_only};
-use autoodoo::repository::store::{FileKind, Store, Trouble};
+use autoodoo::repository::store::{DropBox, FileKind, Store, Trouble};
 use bytes::Bytes;
 
 use super::contract::{self, content, name, trouble};
