@@ -22,6 +22,10 @@ pub enum Fault {
     CutReceiving(u64),
     /// The answer to a request of so many bytes is cut at its first byte.
     LoseAnswer(u64),
+    /// A connection, where both sides speak at once, breaks when so many bytes have been sent on it.
+    BreakSending(u64),
+    /// ... or received.
+    BreakReceiving(u64),
     /// The next connection is never answered.
     Silence,
     /// Of the next connection the head of the first request is read, and this said.
@@ -98,34 +102,40 @@ impl Proxy {
         let (sent, received) = (AtomicU64::new(0), AtomicU64::new(0));
         thread::scope(|scope| {
             scope.spawn(|| {
-                pass_on((&server, client), (&received, &sent), &|received, sent| {
+                pass_on((&server, client), (&received, &sent), &|all, received, sent| {
                     self.take(|fault| match fault {
+                        Fault::BreakReceiving(most) => all >= *most,
                         Fault::CutReceiving(most) => received >= *most,
                         Fault::LoseAnswer(most) => sent >= *most,
                         _ => false,
                     })
                 });
             });
-            pass_on((client, &server), (&sent, &received), &|sent, _| {
-                self.take(|fault| matches!(fault, Fault::CutSending(most) if sent >= *most))
+            pass_on((client, &server), (&sent, &received), &|all, sent, _| {
+                self.take(|fault| match fault {
+                    Fault::BreakSending(most) => all >= *most,
+                    Fault::CutSending(most) => sent >= *most,
+                    _ => false,
+                })
             });
         });
     }
 }
 
-/// Until either end closes, or `fault` is asked and has one. It is told how many bytes of this request
-/// or answer have come, and how many of the answer or request before it: each begins where the other
-/// direction was the last to speak.
+/// Until either end closes, or `fault` is asked and has one. It is told how many bytes have come in
+/// all, how many of this request or answer, and how many of the answer or request before it: each
+/// begins where the other direction was the last to speak.
 fn pass_on(
     (mut from, mut to): (&TcpStream, &TcpStream),
     (here, there): (&AtomicU64, &AtomicU64),
-    fault: &dyn Fn(u64, u64) -> Option<Fault>,
+    fault: &dyn Fn(u64, u64, u64) -> Option<Fault>,
 ) {
-    let mut buffer = vec![0; 64 * 1024];
+    let (mut buffer, mut all) = (vec![0; 64 * 1024], 0);
     while let Ok(length @ 1..) = from.read(&mut buffer) {
+        all += length as u64;
         let came = here.fetch_add(length as u64, Ordering::SeqCst) + length as u64;
         let before = there.swap(0, Ordering::SeqCst);
-        if fault(came, before).is_some() || to.write_all(&buffer[..length]).is_err() {
+        if fault(all, came, before).is_some() || to.write_all(&buffer[..length]).is_err() {
             break;
         }
     }

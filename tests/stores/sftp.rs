@@ -98,16 +98,16 @@ fn a_cut_upload_is_done_again() {
         let repository = sshd.prepared_repository(if line.starts_with("ssh") { "plain" } else { "linked" });
         let (kind, data) = (FileKind::Pack, content(8_000_000));
         let store = SftpStore::new(sshd.account_at(proxy.address), repository.to_str().unwrap());
-        proxy.then([Fault::CutSending(3_000_000)]);
+        proxy.then([Fault::BreakSending(3_000_000)]);
         let error = store.write(kind, &name(4), std::slice::from_ref(&data)).unwrap_err();
         assert_eq!(error.trouble, Trouble::Connection);
         assert!(error.message.contains("the connection broke: "), "{error}");
         assert_eq!(store.list(kind).unwrap(), []);
 
         let store = Patient::new(store);
-        proxy.then([Fault::CutSending(3_000_000)]);
+        proxy.then([Fault::BreakSending(3_000_000)]);
         store.write(kind, &name(5), std::slice::from_ref(&data)).unwrap();
-        proxy.then([Fault::CutReceiving(3_000_000)]);
+        proxy.then([Fault::BreakReceiving(3_000_000)]);
         assert!(store.read(kind, &name(5)).unwrap() == data);
         assert!(proxy.is_done());
     }
@@ -120,7 +120,7 @@ fn a_cut_upload_under_its_own_name_is_seen() {
     sshd.authorise(&format!("{RESTRICTED}{}", sshd.public_key()));
     let repository = sshd.prepared_repository("direct");
     let store = SftpStore::new(sshd.account_at(proxy.address), repository.to_str().unwrap());
-    proxy.then([Fault::CutSending(3_000_000)]);
+    proxy.then([Fault::BreakSending(3_000_000)]);
     let error = Patient::new(store).write(FileKind::Pack, &name(5), &[content(8_000_000)]).unwrap_err();
     assert_eq!(error.trouble, Trouble::Exists);
     assert!(error.message.contains("instead of 8000000: an upload was cut off"), "{error}");

@@ -144,7 +144,13 @@ fn look(
 ) -> Result<Examined> {
     let depth = if sample.share > 0.0 { Depth::Data(sample.share) } else { Depth::Structure };
     let mut findings = repository.check(depth, progress)?;
-    let mut examined = examine(repository, snapshot, sample, progress)?;
+    let mut examined = match examine(repository, snapshot, sample, progress) {
+        // What is damaged need not be readable to be told from what is whole.
+        Err(failure) if failure.kind == Kind::Failed && !findings.is_empty() => {
+            Examined { findings: vec![failure.to_string()], ..Examined::default() }
+        }
+        examined => examined?,
+    };
     findings.append(&mut examined.findings);
     Ok(Examined { findings, ..examined })
 }
