@@ -7,6 +7,8 @@
 //! `AUTOODOO_TEST_ONLY=word,word` runs only those checks whose name has one of the words (and those
 //! that bring the site up).
 
+#[path = "../support/backup_account.rs"]
+mod backup_account;
 #[path = "../support/certificate.rs"]
 mod certificate;
 mod certified;
@@ -25,15 +27,20 @@ mod pebble;
 mod process;
 #[path = "../support/proxy.rs"]
 mod proxy;
+#[path = "../support/s3_server.rs"]
+mod s3_server;
 mod sequence;
 mod site;
+#[path = "../support/sshd.rs"]
+mod sshd;
 
 use certified::Certified;
 use checks::elsewhere::Away;
 use checks::neighbours::Pair;
 use checks::{
     attachments, backup, bad_days, by_hand, certificates, change, compose, data, databases, design,
-    elsewhere as away, endings, mail, neighbours, no_certificate, proxy as front, strain, tools, visit,
+    elsewhere as away, endings, mail, neighbours, no_certificate, proxy as front, strain, targets, tools,
+    visit,
 };
 use sequence::{Check, run};
 use site::{Recipe, Site};
@@ -172,6 +179,7 @@ fn several() {
         ("attachments of both", |pair| databases::attachments(&pair.first)),
         ("scheduled actions of both", |pair| databases::scheduled_actions(&pair.first)),
         ("mail", |pair| mail::sends(&pair.first)),
+        ("backup: over ssh, to S3 and to a REST server", |pair| targets::on_servers(&pair.first)),
         ("up: a small site beside it", neighbours::small_beside),
         ("apart", neighbours::apart),
         ("more memory", neighbours::more_memory),

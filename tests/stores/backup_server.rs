@@ -1,107 +1,17 @@
-//! `scripts/backup-server`: accounts of this machine that a test makes and removes, on an `sshd` of its
-//! own. Settings, jobs and folders go where the test says.
+//! `scripts/backup-server`: what an account that it made may do.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
-use std::process::{Command, Output};
-
-use autoodoo::repository::store::sftp::{Account, SftpStore, prove_append_only};
-use autoodoo::repository::store::{DropBox, FileKind, Store, Trouble};
-use tempfile::TempDir;
+use std::process::Command;
 
 use super::contract::{self, content, name, trouble};
-use super::sshd::Sshd;
-
-/// An account, its server and its folders. All of it goes with this.
-struct Server {
-    sshd: Sshd,
-    account: String,
-    /// Root's alone up to the top, as a chroot has to be.
-    folder: TempDir,
-}
-
-impl Server {
-    /// `purpose` makes the name unique among tests that run at once.
-    fn with_account(purpose: &str, options: &[&str]) -> Server {
-        let folder = TempDir::with_prefix_in("ao-stores", "/srv").expect("the tests run as root");
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let dropins = folder.path().join("sshd_config.d");
-        fs::create_dir(&dropins).unwrap();
-        let include = format!("Subsystem sftp internal-sftp\nInclude {}/*.conf\n", dropins.display());
-        fs::write(folder.path().join("sshd_config"), &include).unwrap();
-        let mut server = Server {
-            sshd: Sshd::with(&include),
-            account: format!("ao-{purpose}-{}", std::process::id()),
-            folder,
-        };
-        let key = server.sshd.public_key();
-        let mut words = vec!["add", &server.account, "--key", key.trim(), "--chroot", server.chroot()];
-        words.extend(options);
-        let added = server.call(&words);
-        assert!(added.status.success(), "{added:?}");
-        assert!(String::from_utf8_lossy(&added.stderr).contains("SHA256:"), "{added:?}");
-        server.sshd.restart();
-        server
-    }
-
-    fn chroot(&self) -> &str {
-        self.folder.path().to_str().unwrap()
-    }
-
-    fn call(&self, words: &[&str]) -> Output {
-        let here = |name: &str| self.folder.path().join(name);
-        let host_key = self.sshd.path("host_key");
-        let config = here("sshd_config");
-        let text = fs::read_to_string(&config).unwrap();
-        if !text.contains("HostKey") {
-            fs::write(&config, format!("HostKey {}\n{text}", host_key.display())).unwrap();
-        }
-        Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/backup-server"))
-            .args(words)
-            .env("AUTOODOO_SSHD_CONFIG", config)
-            .env("AUTOODOO_CRON_DIR", here("cron.d"))
-            .env("AUTOODOO_LIB_DIR", here("lib"))
-            .env("AUTOODOO_SETTINGS", here("settings"))
-            .env("AUTOODOO_PATIENCE", "2")
-            .output()
-            .unwrap()
-    }
-
-    #[track_caller]
-    fn succeeds(&self, words: &[&str]) -> String {
-        let output = self.call(words);
-        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    #[track_caller]
-    fn refuses(&self, words: &[&str], why: &str) {
-        let output = self.call(words);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && said.contains(why), "{words:?}: {said}");
-    }
-
-    /// As the account itself names it, in its chroot.
-    fn store(&self, path: &str) -> SftpStore {
-        let account = Account { user: self.account.parse().unwrap(), ..self.sshd.account() };
-        SftpStore::new(account, path)
-    }
-
-    fn base(&self) -> PathBuf {
-        self.folder.path().join(&self.account)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.call(&["remove", &self.account, "--data", "--confirm", &self.account]);
-    }
-}
+use crate::backup_account::BackupAccount;
+use autoodoo::repository::store::sftp::prove_append_only;
+use autoodoo::repository::store::{DropBox, FileKind, Store, Trouble};
 
 #[test]
 fn a_prepared_account_adds_and_nothing_else() {
-    let server = Server::with_account("add", &[]);
+    let server = BackupAccount::with_account("add", &[]);
     let store = server.store("/repository");
     store.create().unwrap();
     contract::files_are_added_and_read(&store);
@@ -121,7 +31,7 @@ fn a_prepared_account_adds_and_nothing_else() {
 
 #[test]
 fn what_is_asked_wrongly_changes_nothing() {
-    let server = Server::with_account("usage", &[]);
+    let server = BackupAccount::with_account("usage", &[]);
     let keys = || fs::read_to_string(server.base().join(".ssh/authorized_keys")).unwrap();
     let before = keys();
     let chroot = server.chroot().to_owned();
@@ -150,7 +60,7 @@ fn what_is_asked_wrongly_changes_nothing() {
 
 #[test]
 fn whole_exports_are_moved_away() {
-    let server = Server::with_account("drop", &["--drop"]);
+    let server = BackupAccount::with_account("drop", &["--drop"]);
     let store = server.store("/drop");
     let export = content(5_000_000);
     store.deposit("acme.tar.age", &mut export.as_ref()).unwrap();
@@ -179,7 +89,7 @@ fn whole_exports_are_moved_away() {
 /// Backups by the restic program, dated as wished, in the account's repository.
 #[test]
 fn old_backups_go_unless_something_is_odd() {
-    let server = Server::with_account("prune", &[]);
+    let server = BackupAccount::with_account("prune", &[]);
     let repository = server.base().join("repository");
     let password = server.folder.path().join("password");
     fs::write(&password, "secret\n").unwrap();

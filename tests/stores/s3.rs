@@ -1,10 +1,5 @@
 //! Repositories in a real S3 server, which checks signatures and policies and keeps locks.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,38 +8,14 @@ use autoodoo::repository::store::patience::Patient;
 use autoodoo::repository::store::s3::{Bucket, S3};
 use autoodoo::repository::store::{Access, FileKind, Store, Trouble};
 use autoodoo::secret::Secret;
-use tempfile::TempDir;
 
-use crate::certificate::server_pair;
 use crate::contract::{self, content, name, trouble};
-use crate::daemon::{Daemon, free_address};
+use crate::daemon::free_address;
 use crate::fault::{Fault, Proxy, cuts_are_survived};
 use crate::repository::{self, Restic};
-
-struct Server {
-    address: SocketAddr,
-    tls: SocketAddr,
-    root: String,
-    keys: BTreeMap<String, (String, String)>,
-    _home: TempDir,
-    _process: Daemon,
-}
+use crate::s3_server::Server;
 
 impl Server {
-    fn start() -> Server {
-        let home = tempfile::tempdir().unwrap();
-        let root = server_pair(home.path());
-        let (address, tls, keys) = (free_address(), free_address(), home.path().join("keys"));
-        install();
-        let mut command = Command::new(script());
-        command.arg(address.to_string()).arg(&keys).arg(tls.to_string());
-        command.args(["server.pem", "server.key"].map(|file| home.path().join(file)));
-        let mut process = Daemon::logged(&mut command, &home.path().join("log"));
-        process.wait_until("the S3 server", || keys.exists());
-        let keys = serde_json::from_slice(&fs::read(keys).unwrap()).unwrap();
-        Server { address, tls, root, keys, _home: home, _process: process }
-    }
-
     fn access(&self, user: &str) -> Access {
         let (id, secret) = &self.keys[user];
         access(id, secret)
@@ -64,16 +35,6 @@ impl Server {
         let bucket = Bucket { endpoint: &endpoint, name: "plain", prefix: "p", region: "us-east-1" };
         S3::new(bucket, &self.access("owner"), limits).unwrap()
     }
-}
-
-fn script() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/s3-server")
-}
-
-/// It may take longer than a server may take to start.
-fn install() {
-    let output = Command::new(script()).arg("--install").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn access(id: &str, secret: &str) -> Access {

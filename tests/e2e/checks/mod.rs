@@ -17,5 +17,6 @@ pub mod neighbours;
 pub mod no_certificate;
 pub mod proxy;
 pub mod strain;
+pub mod targets;
 pub mod tools;
 pub mod visit;

@@ -1,5 +1,7 @@
 //! An ssh server of Debian's openssh-server with files of its own, on loopback, and accounts in it.
 
+#![allow(dead_code, reason = "each suite uses its part")]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
