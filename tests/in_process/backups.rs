@@ -300,6 +300,33 @@ fn damage_on_the_server_is_saved_around_named_and_told_by_verify() {
     assert!(fsck.data.contains(&format!("acme: {changed} is not what its name says")), "{fsck:?}");
 }
 
+/// It has not changed since the backup before: nothing but its being named there has it read again.
+#[test]
+fn what_is_altered_is_told_by_every_run_until_it_is_put_right() {
+    let site = Site::new();
+    let changed = site.attach("changed");
+    let run = || {
+        site.world.pass(SignedDuration::from_hours(1));
+        site.run("backup")
+    };
+    assert_eq!(run().code, 0);
+    std::fs::write(site.attachment(&changed), "CHANGED").unwrap();
+    for _ in 0..3 {
+        let ran = run();
+        assert_eq!(ran.code, 7, "{ran:?}");
+        assert!(ran.talk.contains(&format!("database acme: {changed} is altered")), "{ran:?}");
+    }
+    // Also where the copies of what backups say were lost.
+    std::fs::remove_dir_all(site.world.file("state/cache")).unwrap();
+    assert_eq!(run().code, 7);
+    assert_eq!(site.done("backup list").data.matches("DAMAGED: 1 attachment").count(), 4);
+    std::fs::write(site.attachment(&changed), "changed").unwrap();
+    for _ in 0..2 {
+        assert_eq!(run().code, 0);
+    }
+    site.done("backup verify --read-data");
+}
+
 #[test]
 fn fsck_of_a_whole_site_is_content() {
     let site = Site::new();
