@@ -34,7 +34,7 @@ use rustic_core::{
 };
 
 pub use crate::backup::source;
-use crate::failure::{Context, Failure, Result};
+use crate::failure::{Context, Failure, Kind, Result};
 use crate::secret::Secret;
 use crate::site::backup::Keep;
 use backend::Backend;
@@ -97,7 +97,8 @@ pub struct Snapshot {
 pub struct Listing {
     /// Oldest first.
     pub snapshots: Vec<Snapshot>,
-    /// Files among the snapshots that are none: half written, or damaged.
+    /// What is to be said of files among the snapshots that are none, half written or damaged: a
+    /// sentence each.
     pub unreadable: Vec<String>,
 }
 
@@ -236,6 +237,10 @@ impl Repository {
         found: &mut dyn FnMut(Node) -> Result<()>,
     ) -> Result<()> {
         self.browser()?.walk(snapshot, Path::new(directory), found)
+    }
+
+    pub fn has_directory(&self, snapshot: &str, directory: &str) -> Result<bool> {
+        self.browser()?.has_directory(snapshot, Path::new(directory))
     }
 
     /// The content of one file, or of one found by [`walk`](Self::walk).
@@ -386,18 +391,28 @@ fn with_pack_sizes(config: &ConfigFile) -> ConfigFile {
 }
 
 fn half(place: &str, state: &str, missing: &str) -> Failure {
-    Failure::failed(format!("the repository at {place} is not whole: {state}")).hint(format!(
+    damaged(format!("the repository at {place} is not whole: {state}")).hint(format!(
         "restore its {missing} from a copy; where no backup is in it yet, empty it and begin anew"
     ))
+}
+
+/// What is there is not what was written.
+fn damaged(sentence: impl Into<String>) -> Failure {
+    Failure::new(Kind::Verification, sentence)
 }
 
 fn not_opened(store: &dyn Store, error: &RusticError) -> Failure {
     let place = store.location();
     if !error.is_incorrect_password() {
-        return fault::failure(&format!("cannot open the repository at {place}"), error);
+        let failure = fault::failure(&format!("cannot open the repository at {place}"), error);
+        // Where the place gave the files, it is they that are wrong.
+        return match fault::store_error(error) {
+            Some(_) => failure,
+            None => Failure { kind: Kind::Verification, ..failure },
+        };
     }
     match damaged_key(store) {
-        Some(damage) => Failure::failed(damage).hint("restore its keys from a copy"),
+        Some(damage) => damaged(damage).hint("restore its keys from a copy"),
         None => Failure::failed(format!("the password is not that of the repository at {place}")),
     }
 }

@@ -31,7 +31,7 @@ pub struct Described {
 pub struct Catalogue {
     /// Oldest first.
     pub backups: Vec<Described>,
-    /// Names of files among the snapshots that are none: half written, or damaged.
+    /// What is to be said of files among the snapshots that are none: half written, or damaged.
     pub unreadable: Vec<String>,
 }
 

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::opened::{blocking, open, pick, readable, short, watched};
+use super::opened::{LATEST, blocking, open, pick, readable, short, watched};
 use super::whole::{Examined, Sample, examine};
 use crate::backup::words::{bytes, count, duration};
 use crate::cli::VerifyArgs;
@@ -16,7 +17,7 @@ use crate::command::{Adapters, Context};
 use crate::event::{Event, Reporter, Unit};
 use crate::failure::{Failure, Kind, Result};
 use crate::host::lock::{Holder, SiteLock};
-use crate::repository::{Depth, Progress, Repository, Snapshot};
+use crate::repository::{Depth, Listing, Progress, Repository, Snapshot};
 use crate::site::backup::Target;
 
 /// Between two attempts to get the site's lock for a moment.
@@ -45,11 +46,19 @@ struct Report {
 pub async fn cmd_verify<A: Adapters>(context: &Context<'_, A>, args: &VerifyArgs) -> Result<()> {
     let share = args.read_data.as_deref().map(share).transpose()?.unwrap_or(0.0);
     let loaded = load(context)?;
-    let chosen = locate(context, &loaded, args).await?;
-    let of = chosen.len();
+    let Located { found, mut failures } = locate(context, &loaded, args).await?;
+    let of = found.len();
     let mut unsound = Vec::new();
-    for (number, found) in (1..).zip(chosen) {
-        let report = verify(context, &found, share, (number, of)).await?;
+    for (number, found) in (1..).zip(found) {
+        let progress = Arc::new(Progress::default());
+        let report = match verify(context, &found, share, &progress, (number, of)).await {
+            Ok(report) => report,
+            Err(failure) if progress.stop.load(Ordering::Relaxed) => return Err(failure),
+            Err(failure) => {
+                failures.push((found.target.name.to_string(), failure));
+                continue;
+            }
+        };
         if report.whole {
             remember(context, &loaded, &found.target, share).await?;
         } else {
@@ -57,12 +66,35 @@ pub async fn cmd_verify<A: Adapters>(context: &Context<'_, A>, args: &VerifyArgs
         }
         context.ui.result(&report)?;
     }
-    if unsound.is_empty() {
-        return Ok(());
+    ended(context, unsound, failures)
+}
+
+/// Exit code 7 where damage was found, whatever else went wrong.
+fn ended<A: Adapters>(
+    context: &Context<'_, A>,
+    mut unsound: Vec<String>,
+    mut failures: Vec<(String, Failure)>,
+) -> Result<()> {
+    if unsound.is_empty() && failures.len() < 2 {
+        return failures.pop().map_or(Ok(()), |(_, failure)| Err(failure));
     }
-    Err(Failure::new(Kind::Verification, format!("the backup at {} is not whole", unsound.join(", ")))
+    for (name, failure) in &failures {
+        context.ui.warning(format!("target {name} was not verified: {failure}"));
+    }
+    let (damaged, unread): (Vec<_>, Vec<_>) =
+        failures.into_iter().partition(|(_, failure)| failure.kind == Kind::Verification);
+    unsound.extend(damaged.into_iter().map(|(name, _)| name));
+    if unsound.is_empty() {
+        let names: Vec<&str> = unread.iter().map(|(name, _)| name.as_str()).collect();
+        return Err(Failure::failed(format!("targets {} were not verified", names.join(", "))));
+    }
+    Err(damage(format!("the backup at {} is not whole", unsound.join(", "))))
+}
+
+fn damage(sentence: String) -> Failure {
+    Failure::new(Kind::Verification, sentence)
         .hint("make another one with `autoodoo backup`: what the repository lacks is read anew")
-        .hint("`autoodoo backup list` shows older ones; verify one of them"))
+        .hint("`autoodoo backup list` shows older ones; verify one of them")
 }
 
 /// A backup at a target that has it.
@@ -72,44 +104,83 @@ struct Found {
     snapshot: Snapshot,
 }
 
-/// The backup at every target that has it: an id is of one target, `latest` of each.
+/// Where there is something to verify, and why not where there is nothing.
+#[derive(Default)]
+struct Located {
+    found: Vec<Found>,
+    failures: Vec<(String, Failure)>,
+}
+
+/// The backup at every target that has it: an id is of one target, `latest` of each. A target that
+/// cannot be opened does not keep the others from being verified.
 async fn locate<A: Adapters>(
     context: &Context<'_, A>,
     loaded: &Loaded,
     args: &VerifyArgs,
-) -> Result<Vec<Found>> {
-    let (mut found, mut absent) = (Vec::new(), None);
+) -> Result<Located> {
+    let (mut located, mut absent) = (Located::default(), None);
     for target in readable(loaded, args.target.as_deref())? {
-        let repository = open(context, loaded, &target).await?;
-        let reader = Arc::clone(&repository);
-        let listing = blocking(move || reader.snapshots()).await?;
+        let (repository, listing) = match listed(context, loaded, &target).await {
+            Ok(listed) => listed,
+            Err(failure) => {
+                located.failures.push((target.name.to_string(), failure));
+                continue;
+            }
+        };
         match pick(&listing, loaded.site.name.as_str(), &args.backup) {
             Ok(snapshot) => {
                 let snapshot = snapshot.clone();
-                found.push(Found { target, repository, snapshot });
+                located.found.push(Found { target, repository, snapshot });
             }
-            Err(failure) => absent = Some(failure),
+            Err(failure) => match unreadable(&listing, &args.backup) {
+                Some(damage) => located.failures.push((target.name.to_string(), damage)),
+                None if args.backup == LATEST => located.failures.push((target.name.to_string(), failure)),
+                None => absent = Some(failure),
+            },
         }
     }
     match absent {
-        Some(failure) if found.is_empty() || args.backup == super::opened::LATEST => Err(failure),
-        _ => Ok(found),
+        Some(failure) if located.found.is_empty() && located.failures.is_empty() => Err(failure),
+        _ => Ok(located),
     }
+}
+
+async fn listed<A: Adapters>(
+    context: &Context<'_, A>,
+    loaded: &Loaded,
+    target: &Target,
+) -> Result<(Arc<Repository>, Listing)> {
+    let repository = open(context, loaded, target).await?;
+    let reader = Arc::clone(&repository);
+    let listing = blocking(move || reader.snapshots()).await?;
+    Ok((repository, listing))
+}
+
+/// The backup that was asked for may be the one that nobody can read.
+fn unreadable(listing: &Listing, wanted: &str) -> Option<Failure> {
+    let mut files = listing.unreadable.iter();
+    let found = files.any(|file| wanted == LATEST || file.contains(&format!("snapshots/{wanted}")));
+    let sentence = match wanted {
+        LATEST => "no backup of this site can be read".to_owned(),
+        id => format!("the backup `{id}` cannot be read"),
+    };
+    found.then(|| damage(sentence).evidence(listing.unreadable.clone()))
 }
 
 async fn verify<A: Adapters>(
     context: &Context<'_, A>,
     found: &Found,
     share: f64,
+    progress: &Arc<Progress>,
     (number, of): (usize, usize),
 ) -> Result<Report> {
     let action = format!("verify {} at {}", short(&found.snapshot.id), found.target.name);
     context.ui.report(Event::StepStarted { number, of, action, cause: String::new() });
-    let (progress, begun) = (Arc::new(Progress::default()), Instant::now());
+    let begun = Instant::now();
     let sample = Sample { share, offset: offset(context) };
     let (repository, id) = (Arc::clone(&found.repository), found.snapshot.id.clone());
-    let shared = Arc::clone(&progress);
-    let looked = watched(context, &progress, Unit::Bytes, move || look(&repository, &id, sample, &shared));
+    let shared = Arc::clone(progress);
+    let looked = watched(context, progress, Unit::Bytes, move || look(&repository, &id, sample, &shared));
     let examined = match looked.await {
         Ok(examined) => examined,
         Err(failure) => {
@@ -146,7 +217,7 @@ fn look(
     let mut findings = repository.check(depth, progress)?;
     let mut examined = match examine(repository, snapshot, sample, progress) {
         // What is damaged need not be readable to be told from what is whole.
-        Err(failure) if failure.kind == Kind::Failed && !findings.is_empty() => {
+        Err(failure) if !findings.is_empty() && !progress.stop.load(Ordering::Relaxed) => {
             Examined { findings: vec![failure.to_string()], ..Examined::default() }
         }
         examined => examined?,
