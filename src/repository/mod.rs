@@ -13,6 +13,8 @@ mod fault;
 mod gate;
 mod key;
 mod locks;
+mod mend;
+mod packing;
 mod prune;
 mod save;
 mod sizes;
@@ -20,6 +22,7 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -29,8 +32,8 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use rustic_core::repofile::{ConfigFile, MasterKey, SnapshotFile, SnapshotId};
 use rustic_core::{
-    ConfigOptions, Credentials, KeyOptions, OpenStatus, RepositoryBackends, RepositoryOptions, RusticError,
-    RusticResult,
+    ConfigOptions, Credentials, Id, KeyOptions, OpenStatus, RepositoryBackends, RepositoryOptions,
+    RusticError, RusticResult,
 };
 
 pub use crate::backup::source;
@@ -40,8 +43,10 @@ use crate::site::backup::Keep;
 use backend::Backend;
 use browse::Browser;
 use check::Check;
+pub use check::Checked;
 use crypto::Cipher;
 use gate::{Bars, Gate};
+pub use mend::SetAside;
 use source::Source;
 use store::{FileKind, Store, Trouble};
 
@@ -248,12 +253,20 @@ impl Repository {
         self.browser()?.read(snapshot, Path::new(path), into)
     }
 
-    /// Faults that were found, one sentence each; empty when there are none.
-    pub fn check(&self, depth: Depth, progress: &Arc<Progress>) -> Result<Vec<String>> {
-        let (files, mut faults) = self.snapshot_files(None)?;
-        let trees: Vec<_> = files.iter().map(|file| (file.tree, file.id.to_string())).collect();
-        faults.extend(Check::new(&*self.store, &self.cipher, progress).run(&trees, depth)?);
-        Ok(faults)
+    /// Looks for faults of the repository, and of one backup or of all.
+    pub fn check(&self, depth: Depth, of: Option<&str>, progress: &Arc<Progress>) -> Result<Checked> {
+        let (files, unreadable) = self.snapshot_files(None)?;
+        let trees: Vec<_> = files.iter().map(|file| (file.tree, hex(&file.id))).collect();
+        let mut checked = Check::new(&*self.store, &self.cipher, progress).run(&trees, depth, of)?;
+        checked.faults.splice(..0, unreadable);
+        Ok(checked)
+    }
+
+    /// Takes these packs out of the index where they are damaged or gone, so that the next backup stores
+    /// anew what was in them. Nothing else may write there meanwhile.
+    pub fn set_aside(&self, packs: &BTreeSet<String>) -> Result<SetAside> {
+        self.forget_index();
+        mend::set_aside(self, packs)
     }
 
     /// What [`prune`](Self::prune) would keep and forget, newest first.
@@ -425,6 +438,10 @@ fn damaged_key(store: &dyn Store) -> Option<String> {
         .map(|it| it.message)
 }
 
+fn hex(id: &Id) -> String {
+    id.to_hex().as_str().to_owned()
+}
+
 fn not_read(id: &SnapshotId, error: &RusticError) -> String {
     let sentence = fault::sentence(error);
     let name = id.to_hex();
@@ -436,7 +453,7 @@ fn not_read(id: &SnapshotId, error: &RusticError) -> String {
 
 fn snapshot(file: &SnapshotFile) -> Snapshot {
     Snapshot {
-        id: file.id.to_hex().as_str().to_owned(),
+        id: hex(&file.id),
         time: file.time.timestamp(),
         host: file.hostname.clone(),
         tags: file.tags.iter().cloned().collect(),

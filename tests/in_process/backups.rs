@@ -575,6 +575,23 @@ fn a_flipped_byte_is_found() {
     assert!(verify.data.contains("is NOT whole"), "{verify:?}");
 }
 
+/// Each pack in turn; nothing on the server has changed.
+#[test]
+fn a_damaged_pack_is_set_aside_and_the_next_backup_is_whole() {
+    let site = Site::new();
+    site.done("backup");
+    for pack in files(&site, "near/data") {
+        flip_a_byte(&pack);
+        let verify = site.run("backup verify --read-data");
+        assert_eq!(verify.code, 7, "{verify:?}");
+        assert!(verify.data.contains("set aside 1 pack: the next backup stores anew"), "{verify:?}");
+        site.world.pass_days(1);
+        site.done("backup");
+        let verify = site.done("backup verify --read-data");
+        assert!(verify.data.contains("is whole: 3 attachments there, 3 attachments of"), "{verify:?}");
+    }
+}
+
 #[test]
 fn databases_without_attachments_or_without_odoo_are_whole() {
     let site = Site::new();
