@@ -82,7 +82,8 @@ pub struct AttachmentFacts {
     /// `store_fname` of files that were not on the disk.
     pub missing: Vec<String>,
     /// Those whose content does not have the SHA-1 that is its name, as far as they were read in
-    /// this run: what an earlier backup holds is not read again.
+    /// this run: new ones, changed ones, and those that the backup before names here. What else an
+    /// earlier backup holds is not read again.
     pub altered: Vec<String>,
 }
 

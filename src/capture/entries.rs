@@ -15,7 +15,7 @@ use super::configuration::{Configuration, Content, Piece};
 use super::pass::{Counted, Pass, Ticketed, Token, Trouble};
 use super::pipe::{Sender, pipe};
 use super::serve::Request;
-use super::subject::Secrets;
+use super::subject::{Secrets, Suspects};
 use crate::backup::layout;
 use crate::backup::manifest::{DatabaseFacts, Manifest};
 use crate::filestore::{Checked, Farm, Findings, Found, Stat};
@@ -49,6 +49,7 @@ pub(super) struct Database {
 pub(super) struct Reading {
     pub shared: Arc<Shared>,
     pub secrets: Secrets,
+    pub suspects: Arc<Suspects>,
 }
 
 impl Source for Reading {
@@ -58,7 +59,7 @@ impl Source for Reading {
         let mut head = self.configuration(&pass);
         head.extend(shared.databases(&pass));
         head.sort_by(|a, b| a.path.cmp(&b.path));
-        let files = shared.clone().filestores(pass.clone());
+        let files = shared.clone().filestores(self.suspects.clone(), pass.clone());
         let tail = shared.clone().tail(pass);
         Box::new(head.into_iter().map(Ok).chain(files).chain(tail))
     }
@@ -112,19 +113,29 @@ impl Shared {
         entries
     }
 
-    fn filestores(self: Arc<Self>, pass: Arc<Pass>) -> impl Iterator<Item = io::Result<Entry>> + Send {
+    fn filestores(
+        self: Arc<Self>,
+        suspects: Arc<Suspects>,
+        pass: Arc<Pass>,
+    ) -> impl Iterator<Item = io::Result<Entry>> + Send {
         let mut order: Vec<usize> = (0..self.databases.len()).collect();
         order.sort_by(|a, b| self.databases[*a].name.cmp(&self.databases[*b].name));
         order.into_iter().flat_map(move |index| {
             let (database, pass) = (&self.databases[index], pass.clone());
-            let (directory, findings) = (layout::filestore(&database.name), database.findings.clone());
+            let (name, suspects, findings) =
+                (database.name.clone(), suspects.clone(), database.findings.clone());
             let walk = database.farm.as_ref().map(|farm| farm.walk()).transpose();
             let (walk, fault) = match walk {
                 Ok(walk) => (walk, None),
                 Err(error) => (None, Some(Err(error))),
             };
             let attachments = walk.into_iter().flatten();
-            let entry = move |found: io::Result<Found>| attachment(&directory, found?, &findings, &pass);
+            let entry = move |found: io::Result<Found>| {
+                let found = found?;
+                let is_suspect = suspects.has(&name, &found.path);
+                let entry = attachment(&name, found, &findings, &pass)?;
+                Ok(if is_suspect { Entry { stamp: None, ..entry } } else { entry })
+            };
             fault.into_iter().chain(attachments.map(entry))
         })
     }
@@ -219,15 +230,10 @@ fn on_disk(path: PathBuf, file: PathBuf, pass: &Arc<Pass>) -> Entry {
     Entry { path, size: Some(bytes), stamp, open }
 }
 
-fn attachment(
-    directory: &str,
-    found: Found,
-    findings: &Arc<Findings>,
-    pass: &Arc<Pass>,
-) -> io::Result<Entry> {
+fn attachment(database: &str, found: Found, findings: &Arc<Findings>, pass: &Arc<Pass>) -> io::Result<Entry> {
     let stat = found.stat()?;
     let (token, findings) = (Token::new(pass, stat.size), findings.clone());
-    let path = format!("{directory}/{}", found.path).into();
+    let path = format!("{}/{}", layout::filestore(database), found.path).into();
     let open: Opener = Box::new(move || {
         let inner = Checked::new(found.open()?, &found.path, findings);
         Ok(Box::new(Ticketed { inner, _token: token }) as Box<dyn Read + Send>)

@@ -10,7 +10,7 @@
 //!
 //! ```text
 //! let mut moment = Moment::begin(&engine, &subject, reporter).await?;
-//! let source = moment.source(Secrets::Included);
+//! let source = moment.source(Secrets::Included, Suspects::none());
 //! let job = tokio::task::spawn_blocking(move || repository.back_up(source, …));
 //! let saved = moment.serve_until(&progress.stop, job).await;
 //! let facts = moment.end().await?;
@@ -37,5 +37,5 @@ pub mod weight;
 pub use attachments::{attachments, examine};
 pub use client::Client;
 pub use moment::{Facts, Moment};
-pub use subject::{Secrets, Subject};
+pub use subject::{Secrets, Subject, Suspects};
 pub use sweep::sweep;

@@ -21,7 +21,7 @@ use super::held::Held;
 use super::pass::Trouble;
 use super::serve::{Request, Server};
 use super::stream::Proven;
-use super::subject::{Secrets, Subject};
+use super::subject::{Secrets, Subject, Suspects};
 use crate::backup::manifest::{FORMAT, Manifest};
 use crate::engine::Engine;
 use crate::event::Reporter;
@@ -108,8 +108,8 @@ impl<'a, E: Engine> Moment<'a, E> {
 
     /// Everything, to be read on other threads while [`serve_until`](Self::serve_until) runs on this.
     #[must_use]
-    pub fn source(&self, secrets: Secrets) -> Arc<dyn Source> {
-        Arc::new(Reading { shared: self.shared.clone(), secrets })
+    pub fn source(&self, secrets: Secrets, suspects: Suspects) -> Arc<dyn Source> {
+        Arc::new(Reading { shared: self.shared.clone(), secrets, suspects: Arc::new(suspects) })
     }
 
     /// Answers readers until `job`, which reads, has ended. Once `stop` is set, nothing can be read any

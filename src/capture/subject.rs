@@ -1,11 +1,12 @@
 //! What is to be captured.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 
 use super::client::Client;
-use crate::backup::manifest::{BackupKind, ImageFacts};
+use crate::backup::manifest::{BackupKind, ImageFacts, Manifest};
 use crate::name::DbName;
 
 /// A site, as far as a backup is concerned.
@@ -36,4 +37,38 @@ pub enum Secrets {
     Included,
     /// For a copy that is not encrypted.
     LeftOut,
+}
+
+/// Attachments that are read although they have not changed since the backup before: only who reads
+/// one knows that its content is not what its name says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Suspects {
+    /// By database. An empty map where nothing is suspected.
+    Named(BTreeMap<String, BTreeSet<String>>),
+    /// Nobody knows what the backup before had found.
+    All,
+}
+
+impl Suspects {
+    #[must_use]
+    pub fn none() -> Suspects {
+        Suspects::Named(BTreeMap::new())
+    }
+
+    /// Those that were altered when this was written.
+    #[must_use]
+    pub fn of(manifest: &Manifest) -> Suspects {
+        let altered = manifest
+            .databases
+            .iter()
+            .map(|database| (database.name.clone(), database.attachments.altered.iter().cloned().collect()));
+        Suspects::Named(altered.collect())
+    }
+
+    pub(super) fn has(&self, database: &str, name: &str) -> bool {
+        match self {
+            Suspects::Named(names) => names.get(database).is_some_and(|names| names.contains(name)),
+            Suspects::All => true,
+        }
+    }
 }

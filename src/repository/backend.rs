@@ -80,7 +80,7 @@ pub(super) fn read_sound(store: &dyn Store, kind: FileKind, name: &str) -> Store
         store.location(),
         kind.path(name)
     );
-    Err(StoreError::new(Trouble::Other, message))
+    Err(StoreError::new(Trouble::Damaged, message))
 }
 
 fn told(error: StoreError) -> Box<RusticError> {

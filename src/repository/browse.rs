@@ -68,14 +68,23 @@ impl Browser {
     }
 
     /// The directory's tree; the root's for `""`.
-    fn directory(&self, root: TreeId, path: &Path) -> Result<TreeId> {
+    fn find(&self, root: TreeId, path: &Path) -> Result<Option<TreeId>> {
         let mut tree = root;
         for part in path.components() {
             let Component::Normal(name) = part else { continue };
             let below = self.child(tree, name)?.and_then(|node| node.subtree);
-            tree = below.ok_or_else(|| absent("directory", path))?;
+            let Some(below) = below else { return Ok(None) };
+            tree = below;
         }
-        Ok(tree)
+        Ok(Some(tree))
+    }
+
+    fn directory(&self, root: TreeId, path: &Path) -> Result<TreeId> {
+        self.find(root, path)?.ok_or_else(|| absent("directory", path))
+    }
+
+    pub(super) fn has_directory(&self, snapshot: &str, path: &Path) -> Result<bool> {
+        Ok(self.find(self.root(snapshot)?, path)?.is_some())
     }
 
     pub(super) fn walk(

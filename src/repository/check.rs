@@ -1,20 +1,20 @@
 //! Looking for faults. rustic's own check stops at the first damaged tree, leaves out packs that no
 //! tree leads to, and panics on some damage: this one reads everything itself.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use rustic_core::repofile::{BlobType, IndexBlob, IndexFile, Node, Tree};
-use rustic_core::{BlobId, Id, TreeId};
+use rustic_core::{BlobId, TreeId};
 
 use super::backend::read_sound;
 use super::crypto::Cipher;
 use super::store::{FileKind, Store, StoreError, Trouble};
-use super::{Depth, Progress};
+use super::{Depth, Progress, hex};
 use crate::digest::sha256_hex;
 use crate::failure::{Context, Failure, Result};
 
@@ -29,11 +29,30 @@ struct Pack {
 /// The number of a pack, and of a blob in it.
 type Spot = (u32, u32);
 
+/// What a check found, one sentence each.
+#[derive(Debug, Clone, Default)]
+pub struct Checked {
+    /// Of the repository, and of the backup that was asked about.
+    pub faults: Vec<String>,
+    /// Of other backups alone.
+    pub elsewhere: Vec<String>,
+    /// Names of packs that are gone or are not what was written.
+    pub packs: BTreeSet<String>,
+}
+
+impl Checked {
+    /// Everything that is wrong anywhere.
+    #[must_use]
+    pub fn all(self) -> Vec<String> {
+        self.faults.into_iter().chain(self.elsewhere).collect()
+    }
+}
+
 pub(super) struct Check<'a> {
     store: &'a dyn Store,
     cipher: &'a Cipher,
     progress: &'a Arc<Progress>,
-    faults: Mutex<Vec<String>>,
+    found: Mutex<Checked>,
     packs: Vec<Pack>,
     /// Every blob, in the order of their ids.
     places: Vec<Spot>,
@@ -46,24 +65,40 @@ fn fault_of(error: StoreError) -> Result<String> {
 
 impl<'a> Check<'a> {
     pub(super) fn new(store: &'a dyn Store, cipher: &'a Cipher, progress: &'a Arc<Progress>) -> Check<'a> {
-        Check { store, cipher, progress, faults: Mutex::default(), packs: Vec::new(), places: Vec::new() }
+        Check { store, cipher, progress, found: Mutex::default(), packs: Vec::new(), places: Vec::new() }
     }
 
-    /// `trees`: the snapshots' roots, with what to call each.
-    pub(super) fn run(mut self, trees: &[(TreeId, String)], depth: Depth) -> Result<Vec<String>> {
+    /// `trees`: the snapshots' roots, with what to call each. `of`: the one that is asked about, or all.
+    pub(super) fn run(
+        mut self,
+        trees: &[(TreeId, String)],
+        depth: Depth,
+        of: Option<&str>,
+    ) -> Result<Checked> {
         self.config()?;
         self.keys()?;
         self.indexes()?;
         self.sizes()?;
-        self.trees(trees)?;
+        self.trees(trees, of)?;
         if let Depth::Data(share) = depth {
             self.data(share)?;
         }
-        Ok(self.faults.into_inner().unwrap_or_else(PoisonError::into_inner))
+        Ok(self.found.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn fault(&self, sentence: impl Into<String>) {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner).push(sentence.into());
+        self.found().faults.push(sentence.into());
+    }
+
+    /// Nothing of it can be relied on.
+    fn broken(&self, pack: &str, sentence: impl Into<String>) {
+        let mut found = self.found();
+        found.packs.insert(pack.to_owned());
+        found.faults.push(sentence.into());
+    }
+
+    fn found(&self) -> MutexGuard<'_, Checked> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn going_on(&self) -> Result<()> {
@@ -138,9 +173,12 @@ impl<'a> Check<'a> {
         let there: BTreeMap<String, u64> = self.store.list(FileKind::Pack)?.into_iter().collect();
         for pack in &self.packs {
             match there.get(&pack.name) {
-                None => self.fault(format!("pack {} is missing ({} bytes)", pack.name, pack.size)),
+                None => {
+                    self.broken(&pack.name, format!("pack {} is missing ({} bytes)", pack.name, pack.size))
+                }
                 Some(size) if *size != pack.size => {
-                    self.fault(format!("pack {} has {size} bytes instead of {}", pack.name, pack.size));
+                    let sentence = format!("pack {} has {size} bytes instead of {}", pack.name, pack.size);
+                    self.broken(&pack.name, sentence);
                 }
                 Some(_) => {}
             }
@@ -154,11 +192,20 @@ impl<'a> Check<'a> {
         self.at(*self.places.get(at)?)
     }
 
-    fn trees(&self, trees: &[(TreeId, String)]) -> Result<()> {
+    /// The backup that is asked about comes first: what it shares with others is its own.
+    fn trees(&self, trees: &[(TreeId, String)], of: Option<&str>) -> Result<()> {
+        let (wanted, others): (Vec<_>, Vec<_>) =
+            trees.iter().partition(|(_, snapshot)| of.is_none_or(|of| of == snapshot));
         let mut seen = HashSet::new();
-        for (id, snapshot) in trees {
+        for (id, snapshot) in wanted {
             self.tree(*id, snapshot, Path::new(""), &mut seen)?;
         }
+        let ours = self.found().faults.len();
+        for (id, snapshot) in others {
+            self.tree(*id, snapshot, Path::new(""), &mut seen)?;
+        }
+        let mut found = self.found();
+        found.elsewhere = found.faults.split_off(ours);
         Ok(())
     }
 
@@ -208,19 +255,11 @@ impl<'a> Check<'a> {
             Ok(sealed) => sealed,
             Err(error) => return Ok(Err(fault_of(error)?)),
         };
-        let plain = self.blob(&sealed, blob);
+        let plain = plain(self.cipher, &sealed, blob);
+        if plain.is_err() {
+            self.found().packs.insert(pack.name.clone());
+        }
         Ok(plain.and_then(|json| serde_json::from_slice(&json).map_err(|error| error.to_string())))
-    }
-
-    /// Decrypts a blob and compares it with its id.
-    fn blob(&self, sealed: &[u8], blob: &IndexBlob) -> std::result::Result<Vec<u8>, String> {
-        let plain = self.cipher.decrypt(sealed).ok_or("it is damaged")?;
-        let plain = match blob.location.uncompressed_length {
-            None => plain,
-            Some(length) => zstd::bulk::decompress(&plain, length.get() as usize)
-                .map_err(|error| format!("it cannot be decompressed: {error}"))?,
-        };
-        if sha256_hex(&plain) == hex(&blob.id) { Ok(plain) } else { Err("its content is another".to_owned()) }
     }
 
     fn data(&self, share: f64) -> Result<()> {
@@ -282,21 +321,33 @@ impl<'a> Check<'a> {
             }
         };
         if sha256_hex(&content) != pack.name {
-            self.fault(format!("pack {} is damaged: its content is not what its name says", pack.name));
+            let sentence = format!("pack {} is damaged: its content is not what its name says", pack.name);
+            self.broken(&pack.name, sentence);
             return Ok(());
         }
         for blob in &pack.blobs {
             let start = blob.location.offset as usize;
             let sealed = content.get(start..start.saturating_add(blob.location.length as usize));
             let found = sealed.ok_or_else(|| "it lies outside".to_owned());
-            if let Err(reason) = found.and_then(|sealed| self.blob(sealed, blob)) {
-                self.fault(format!("pack {}, part {}: {reason}", pack.name, hex(&blob.id)));
+            if let Err(reason) = found.and_then(|sealed| plain(self.cipher, sealed, blob)) {
+                self.broken(&pack.name, format!("pack {}, part {}: {reason}", pack.name, hex(&blob.id)));
             }
         }
         Ok(())
     }
 }
 
-fn hex(id: &Id) -> String {
-    id.to_hex().as_str().to_owned()
+/// Decrypts a blob and compares it with its id; else why that cannot be done.
+pub(super) fn plain(
+    cipher: &Cipher,
+    sealed: &[u8],
+    blob: &IndexBlob,
+) -> std::result::Result<Vec<u8>, String> {
+    let plain = cipher.decrypt(sealed).ok_or("it is damaged")?;
+    let plain = match blob.location.uncompressed_length {
+        None => plain,
+        Some(length) => zstd::bulk::decompress(&plain, length.get() as usize)
+            .map_err(|error| format!("it cannot be decompressed: {error}"))?,
+    };
+    if sha256_hex(&plain) == hex(&blob.id) { Ok(plain) } else { Err("its content is another".to_owned()) }
 }

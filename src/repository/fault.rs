@@ -15,6 +15,7 @@ pub(super) fn failure(doing: &str, error: &RusticError) -> Failure {
         return failure;
     };
     let beneath = Failure::from(beneath.clone());
+    failure.kind = beneath.kind;
     failure.causes.push(beneath.message);
     failure.hints = beneath.hints;
     failure

@@ -7,7 +7,7 @@ use rustic_core::{Id, ProgressBars, ProgressType, RusticProgress};
 
 use super::Progress;
 use super::store::{StoreError, Trouble};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Kind, Result};
 
 /// Why an operation comes to nothing.
 #[derive(Debug, Clone)]
@@ -32,6 +32,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         let failure = Failure::failed(error.message);
         match error.trouble {
+            Trouble::Damaged => Failure { kind: Kind::Verification, ..failure },
             Trouble::Full => failure.hint("make room there, or prune old backups: `autoodoo backup prune`"),
             Trouble::Connection => failure.hint("run it again when the place can be reached"),
             _ => failure,

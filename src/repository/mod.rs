@@ -13,6 +13,8 @@ mod fault;
 mod gate;
 mod key;
 mod locks;
+mod mend;
+mod packing;
 mod prune;
 mod save;
 mod sizes;
@@ -20,6 +22,7 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -29,19 +32,21 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use rustic_core::repofile::{ConfigFile, MasterKey, SnapshotFile, SnapshotId};
 use rustic_core::{
-    ConfigOptions, Credentials, KeyOptions, OpenStatus, RepositoryBackends, RepositoryOptions, RusticError,
-    RusticResult,
+    ConfigOptions, Credentials, Id, KeyOptions, OpenStatus, RepositoryBackends, RepositoryOptions,
+    RusticError, RusticResult,
 };
 
 pub use crate::backup::source;
-use crate::failure::{Context, Failure, Result};
+use crate::failure::{Context, Failure, Kind, Result};
 use crate::secret::Secret;
 use crate::site::backup::Keep;
 use backend::Backend;
 use browse::Browser;
 use check::Check;
+pub use check::Checked;
 use crypto::Cipher;
 use gate::{Bars, Gate};
+pub use mend::SetAside;
 use source::Source;
 use store::{FileKind, Store, Trouble};
 
@@ -97,7 +102,8 @@ pub struct Snapshot {
 pub struct Listing {
     /// Oldest first.
     pub snapshots: Vec<Snapshot>,
-    /// Files among the snapshots that are none: half written, or damaged.
+    /// What is to be said of files among the snapshots that are none, half written or damaged: a
+    /// sentence each.
     pub unreadable: Vec<String>,
 }
 
@@ -238,17 +244,29 @@ impl Repository {
         self.browser()?.walk(snapshot, Path::new(directory), found)
     }
 
+    pub fn has_directory(&self, snapshot: &str, directory: &str) -> Result<bool> {
+        self.browser()?.has_directory(snapshot, Path::new(directory))
+    }
+
     /// The content of one file, or of one found by [`walk`](Self::walk).
     pub fn read(&self, snapshot: &str, path: &str, into: &mut dyn Write) -> Result<()> {
         self.browser()?.read(snapshot, Path::new(path), into)
     }
 
-    /// Faults that were found, one sentence each; empty when there are none.
-    pub fn check(&self, depth: Depth, progress: &Arc<Progress>) -> Result<Vec<String>> {
-        let (files, mut faults) = self.snapshot_files(None)?;
-        let trees: Vec<_> = files.iter().map(|file| (file.tree, file.id.to_string())).collect();
-        faults.extend(Check::new(&*self.store, &self.cipher, progress).run(&trees, depth)?);
-        Ok(faults)
+    /// Looks for faults of the repository, and of one backup or of all.
+    pub fn check(&self, depth: Depth, of: Option<&str>, progress: &Arc<Progress>) -> Result<Checked> {
+        let (files, unreadable) = self.snapshot_files(None)?;
+        let trees: Vec<_> = files.iter().map(|file| (file.tree, hex(&file.id))).collect();
+        let mut checked = Check::new(&*self.store, &self.cipher, progress).run(&trees, depth, of)?;
+        checked.faults.splice(..0, unreadable);
+        Ok(checked)
+    }
+
+    /// Takes these packs out of the index where they are damaged or gone, so that the next backup stores
+    /// anew what was in them. Nothing else may write there meanwhile.
+    pub fn set_aside(&self, packs: &BTreeSet<String>) -> Result<SetAside> {
+        self.forget_index();
+        mend::set_aside(self, packs)
     }
 
     /// What [`prune`](Self::prune) would keep and forget, newest first.
@@ -386,18 +404,28 @@ fn with_pack_sizes(config: &ConfigFile) -> ConfigFile {
 }
 
 fn half(place: &str, state: &str, missing: &str) -> Failure {
-    Failure::failed(format!("the repository at {place} is not whole: {state}")).hint(format!(
+    damaged(format!("the repository at {place} is not whole: {state}")).hint(format!(
         "restore its {missing} from a copy; where no backup is in it yet, empty it and begin anew"
     ))
+}
+
+/// What is there is not what was written.
+fn damaged(sentence: impl Into<String>) -> Failure {
+    Failure::new(Kind::Verification, sentence)
 }
 
 fn not_opened(store: &dyn Store, error: &RusticError) -> Failure {
     let place = store.location();
     if !error.is_incorrect_password() {
-        return fault::failure(&format!("cannot open the repository at {place}"), error);
+        let failure = fault::failure(&format!("cannot open the repository at {place}"), error);
+        // Where the place gave the files, it is they that are wrong.
+        return match fault::store_error(error) {
+            Some(_) => failure,
+            None => Failure { kind: Kind::Verification, ..failure },
+        };
     }
     match damaged_key(store) {
-        Some(damage) => Failure::failed(damage).hint("restore its keys from a copy"),
+        Some(damage) => damaged(damage).hint("restore its keys from a copy"),
         None => Failure::failed(format!("the password is not that of the repository at {place}")),
     }
 }
@@ -408,6 +436,10 @@ fn damaged_key(store: &dyn Store) -> Option<String> {
     keys.iter()
         .find_map(|(name, _)| backend::read_sound(store, FileKind::Key, name).err())
         .map(|it| it.message)
+}
+
+fn hex(id: &Id) -> String {
+    id.to_hex().as_str().to_owned()
 }
 
 fn not_read(id: &SnapshotId, error: &RusticError) -> String {
@@ -421,7 +453,7 @@ fn not_read(id: &SnapshotId, error: &RusticError) -> String {
 
 fn snapshot(file: &SnapshotFile) -> Snapshot {
     Snapshot {
-        id: file.id.to_hex().as_str().to_owned(),
+        id: hex(&file.id),
         time: file.time.timestamp(),
         host: file.hostname.clone(),
         tags: file.tags.iter().cloned().collect(),

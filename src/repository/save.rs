@@ -1,5 +1,6 @@
 //! A backup from its source to its snapshot.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -53,11 +54,11 @@ fn archive(
     progress: &Arc<Progress>,
     gate: &Arc<Gate>,
 ) -> Result<(SnapshotFile, Counts)> {
-    let options = options(repository, label)?;
     let tally = Arc::new(Tally::default());
     let adapter = Adapter { source, gate: Arc::clone(gate), tally: Arc::clone(&tally) };
     let indexed =
         repository.indexed(gate, || Bars::bytes(progress), rustic_core::Repository::to_indexed_ids)?;
+    let options = options(repository, label, &indexed)?;
     let archived = indexed.archive(&options, &adapter, unsaved(label), &[PathBuf::from(ROOT)]);
     // What shut the gate is the cause; what rustic tells, if anything, is an effect.
     gate.passed()?;
@@ -69,15 +70,34 @@ fn archive(
 
 /// The newest backup of this site, whose unchanged files are not read again. rustic would look for it
 /// itself, but would do without where any snapshot cannot be read.
-fn options(repository: &Repository, label: &Label) -> Result<BackupOptions> {
+fn options<S: IndexedTree>(
+    repository: &Repository,
+    label: &Label,
+    indexed: &rustic_core::Repository<S>,
+) -> Result<BackupOptions> {
     let (files, _) = repository.snapshot_files(repository.cache.as_deref())?;
     let parent = files.into_iter().rfind(|file| file.hostname == label.site);
+    let parent = parent.filter(|file| has_trees(indexed, file.tree, &mut HashSet::new()));
     let mut options = BackupOptions::default();
     options.parent_opts.force = parent.is_none();
     options.parent_opts.parents.extend(parent.map(|file| file.id.to_hex().as_str().to_owned()));
     // rustic 0.13 has this the wrong way round (`Parent::is_parent`): set, inodes are compared.
     options.parent_opts.ignore_inode = true;
     Ok(options)
+}
+
+/// rustic 0.13 takes a directory that comes out as it was in the parent for stored, and does not ask
+/// the index (`TreeArchiver::backup_tree`): a parent that lacks one makes a backup that lacks it.
+fn has_trees<S: IndexedTree>(
+    indexed: &rustic_core::Repository<S>,
+    id: TreeId,
+    seen: &mut HashSet<TreeId>,
+) -> bool {
+    if !seen.insert(id) {
+        return true;
+    }
+    let Ok(tree) = indexed.get_tree(&id) else { return false };
+    tree.nodes.iter().filter_map(|node| node.subtree).all(|below| has_trees(indexed, below, seen))
 }
 
 fn unsaved(label: &Label) -> SnapshotFile {

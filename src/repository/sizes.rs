@@ -8,14 +8,12 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use bytes::Bytes;
 use rustic_core::TreeId;
-use rustic_core::repofile::{Node, Tree};
-use serde_json::json;
+use rustic_core::repofile::{BlobType, Node, Tree};
 
 use super::crypto::Cipher;
-use crate::digest::sha256_hex;
-use crate::failure::{Context, Failure, Result};
+use super::packing::{self, Packed, Part};
+use crate::failure::{Context, Result};
 
 /// Sizes in bytes by path.
 #[derive(Debug, Default, PartialEq)]
@@ -70,47 +68,15 @@ impl Corrected {
         Ok(())
     }
 
-    /// A pack with these trees and the index that tells of it, as restic's design document lays them
-    /// out ("Pack Format", "Indexing"). The trees are not compressed: there are few, and format
-    /// version 1 does not know compression.
+    /// A pack with these trees and the index that tells of it. The trees are not compressed: there are
+    /// few, and format version 1 does not know compression.
     pub(super) fn pack(&self, cipher: &Cipher) -> Result<Packed> {
-        let (mut pack, mut header, mut blobs) = (Vec::new(), Vec::new(), Vec::new());
-        for (id, json) in &self.0 {
+        let part = |(id, json): &(TreeId, Vec<u8>)| {
             let sealed = cipher.encrypt(json)?;
-            let length = short(sealed.len())?;
-            header.push(UNCOMPRESSED_TREE);
-            header.extend(length.to_le_bytes());
-            header.extend(digits(&id.to_hex())?);
-            blobs.push(json!({
-                "id": id.to_hex().as_str(), "type": "tree", "offset": short(pack.len())?, "length": length,
-            }));
-            pack.extend(sealed);
-        }
-        let header = cipher.encrypt(&header)?;
-        pack.extend(&header);
-        pack.extend(short(header.len())?.to_le_bytes());
-        let name = sha256_hex(&pack);
-        let index = json!({ "packs": [{ "id": name, "blobs": blobs }] });
-        Ok(Packed { name, pack: pack.into(), index: cipher.encrypt(index.to_string().as_bytes())?.into() })
+            Ok(Part { id: **id, kind: BlobType::Tree, sealed, uncompressed: None })
+        };
+        packing::pack(cipher, &self.0.iter().map(part).collect::<Result<Vec<_>>>()?)
     }
-}
-
-/// The type of blob in a pack's header.
-const UNCOMPRESSED_TREE: u8 = 1;
-
-pub(super) struct Packed {
-    pub(super) name: String,
-    pub(super) pack: Bytes,
-    pub(super) index: Bytes,
-}
-
-fn short(length: usize) -> Result<u32> {
-    u32::try_from(length).map_err(|_| Failure::failed("directories of more than 4 GiB cannot be stored"))
-}
-
-fn digits(hex: &str) -> Result<Vec<u8>> {
-    let pairs = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16));
-    pairs.collect::<std::result::Result<_, _>>().context("an id has no hexadecimal digits")
 }
 
 #[cfg(test)]

@@ -218,7 +218,7 @@ fn a_write_that_fails_is_no_backup() {
         // What was written so far does not stand in the way.
         *memory.refuse_writes.lock().unwrap() = None;
         back_up(&repository, &[stream("b", b"b")]).unwrap();
-        assert_eq!(repository.check(Depth::Data(1.0), &Arc::default()).unwrap(), [""; 0]);
+        assert_eq!(repository.check(Depth::Data(1.0), None, &Arc::default()).unwrap().all(), [""; 0]);
     }
 }
 
@@ -363,7 +363,7 @@ fn a_wrong_password_is_told_apart_from_a_damaged_key() {
     // A damaged key beside the sound one: the sound one opens, and the check tells.
     memory.plant(FileKind::Key, &"00".repeat(32), b"{}");
     let repository = Repository::open(Arc::clone(&store), &Secret::new("password"), None).unwrap();
-    let faults = repository.check(Depth::Structure, &Arc::default()).unwrap();
+    let faults = repository.check(Depth::Structure, None, &Arc::default()).unwrap().all();
     assert!(matches!(&faults[..], [fault] if fault.contains("keys/0000")), "{faults:?}");
 }
 
@@ -411,7 +411,7 @@ fn progress_counts_bytes() {
         assert_eq!((progress.done.load(SeqCst), progress.total.load(SeqCst)), (8, 9));
     }
     let progress = Arc::default();
-    repository.check(Depth::Data(1.0), &progress).unwrap();
+    repository.check(Depth::Data(1.0), None, &progress).unwrap();
     assert_eq!(progress.done.load(SeqCst), progress.total.load(SeqCst));
 }
 
@@ -451,4 +451,93 @@ impl Read for Counting {
         }
         Ok(buffer.len())
     }
+}
+
+/// Content that does not compress, so that every file is a part of its own in a pack that several share.
+fn noise(path: &'static str, seed: u64) -> Made {
+    let mut content = Vec::new();
+    Counting(seed).take(3_000).read_to_end(&mut content).unwrap();
+    file(path, content.leak(), seed)
+}
+
+fn ruin(memory: &Memory, kind: FileKind, which: impl Fn(&str) -> bool) -> usize {
+    let names: Vec<String> = memory.list(kind).unwrap().into_iter().map(|(name, _)| name).collect();
+    let chosen: Vec<&String> = names.iter().filter(|name| which(name)).collect();
+    for name in &chosen {
+        let mut content = memory.read(kind, name).unwrap().to_vec();
+        content[40] ^= 1;
+        memory.plant(kind, name, content.leak());
+    }
+    chosen.len()
+}
+
+/// Whichever pack it is, with directories or with content: after it was set aside another backup has
+/// everything again, although no file has changed.
+#[test]
+fn what_was_in_a_damaged_pack_is_stored_anew() {
+    let files = [noise("a/b", 1), noise("a/c", 2), stream("z", b"text")];
+    let packs = |memory: &Memory| memory.list(FileKind::Pack).unwrap().len();
+    for number in 0..3 {
+        let (memory, repository) = repository();
+        back_up(&repository, &files).unwrap();
+        assert_eq!(packs(&memory), 3, "content, directories, and those with corrected sizes");
+        let pack = memory.list(FileKind::Pack).unwrap()[number].0.clone();
+        assert_eq!(ruin(&memory, FileKind::Pack, |name| name == pack), 1);
+        let checked = repository.check(Depth::Data(1.0), None, &Arc::default()).unwrap();
+        assert_eq!(checked.packs, [pack.clone()].into());
+        let aside = repository.set_aside(&checked.packs).unwrap();
+        assert_eq!(aside.packs, [pack.clone()]);
+        assert!(aside.saved + 1 == aside.parts, "one part is lost, whatever lies beside it: {aside:?}");
+        assert!(memory.read(FileKind::Pack, &pack).is_ok(), "a later prune removes it");
+        let second = back_up(&repository, &files).unwrap();
+        assert_eq!(content(&repository, &second.id, "a/b"), content_of(&files[0]));
+        assert_eq!(content(&repository, &second.id, "a/c"), content_of(&files[1]));
+        let checked = repository.check(Depth::Data(1.0), Some(&second.id), &Arc::default()).unwrap();
+        assert_eq!(checked.faults, [""; 0]);
+        // Nothing is wrong any more: nothing is done.
+        assert_eq!(repository.set_aside(&[pack].into()).unwrap().packs, [""; 0]);
+    }
+}
+
+fn content_of(made: &Made) -> Vec<u8> {
+    let mut content = Vec::new();
+    (made.open)().unwrap().read_to_end(&mut content).unwrap();
+    content
+}
+
+#[test]
+fn a_pack_that_is_sound_is_never_set_aside() {
+    let (memory, repository) = repository();
+    back_up(&repository, &[noise("a", 1)]).unwrap();
+    let packs = memory.list(FileKind::Pack).unwrap().into_iter().map(|(name, _)| name).collect();
+    let before = memory.list(FileKind::Index).unwrap();
+    assert_eq!(repository.set_aside(&packs).unwrap().packs, [""; 0]);
+    assert_eq!(memory.list(FileKind::Index).unwrap(), before);
+}
+
+/// The old index files go last, and only when the new ones are there.
+#[test]
+fn setting_aside_may_break_off_anywhere() {
+    let (memory, repository) = repository();
+    back_up(&repository, &[noise("a", 1), noise("b", 2)]).unwrap();
+    ruin(&memory, FileKind::Pack, |_| true);
+    let packs = repository.check(Depth::Data(1.0), None, &Arc::default()).unwrap().packs;
+    let before = memory.list(FileKind::Index).unwrap();
+    for kind in [FileKind::Pack, FileKind::Index] {
+        *memory.refuse_writes.lock().unwrap() = Some((kind, Trouble::Full));
+        repository.set_aside(&packs).unwrap_err();
+        let now = memory.list(FileKind::Index).unwrap();
+        assert!(before.iter().all(|file| now.contains(file)), "{kind:?}");
+    }
+    *memory.refuse_writes.lock().unwrap() = None;
+    *memory.refuse_removals.lock().unwrap() = Some(Trouble::Denied);
+    let refused = repository.set_aside(&packs).unwrap_err();
+    assert_eq!(refused.message, "memory lets nothing be removed from here");
+    assert!(refused.hints[0].contains("restic repair index"), "{refused:?}");
+    assert_eq!(memory.list(FileKind::Index).unwrap(), before, "nothing was written");
+    *memory.refuse_removals.lock().unwrap() = None;
+    assert_eq!(repository.set_aside(&packs).unwrap().packs.len(), packs.len());
+    let second = back_up(&repository, &[noise("a", 1), noise("b", 2)]).unwrap();
+    let checked = repository.check(Depth::Data(1.0), Some(&second.id), &Arc::default()).unwrap();
+    assert_eq!(checked.faults, [""; 0]);
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use autoodoo::capture::{Client, Facts, Moment, Secrets, examine, sweep};
+use autoodoo::capture::{Client, Facts, Moment, Secrets, Suspects, examine, sweep};
 use autoodoo::engine::Engine;
 use autoodoo::engine::Exec;
 use autoodoo::event::{Event, Reporter};
@@ -30,7 +30,7 @@ impl Reporter for Silent {
 async fn capture(site: &Site<'_>) -> (Copy, Facts) {
     let subject = site.subject();
     let mut moment = Moment::begin(&site.bench.engine, &subject, &Silent).await.unwrap();
-    let source = moment.source(Secrets::Included);
+    let source = moment.source(Secrets::Included, Suspects::none());
     let job = spawn_blocking(move || copy(&*source));
     let read = moment.serve_until(&AtomicBool::new(false), job).await.unwrap();
     let facts = moment.end().await.unwrap();
@@ -45,7 +45,7 @@ async fn disturbed(
 ) -> (std::io::Result<()>, Result<Facts>) {
     let subject = site.subject();
     let mut moment = Moment::begin(&site.bench.engine, &subject, &Silent).await.unwrap();
-    let source = moment.source(Secrets::Included);
+    let source = moment.source(Secrets::Included, Suspects::none());
     let [begun, go] = [(), ()].map(|()| Arc::new(AtomicBool::new(false)));
     let job = {
         let (begun, go) = (begun.clone(), go.clone());
@@ -334,7 +334,7 @@ pub async fn a_reader_that_gives_up(bench: &Bench) {
     let site = Site::with(bench, "given_up", 10, 100).await;
     let subject = site.subject();
     let mut moment = Moment::begin(&bench.engine, &subject, &Silent).await.unwrap();
-    let source = moment.source(Secrets::Included);
+    let source = moment.source(Secrets::Included, Suspects::none());
     let job = spawn_blocking(move || {
         let dump =
             source.entries().map(|entry| entry.unwrap()).find(|entry| entry.path.ends_with("dump.pgdump"));
@@ -344,7 +344,7 @@ pub async fn a_reader_that_gives_up(bench: &Bench) {
     moment.serve_until(&never, job).await.unwrap();
     assert!(Bench::processes("pg_dump", "given_up").is_empty());
     // The next target reads all of it.
-    let source = moment.source(Secrets::LeftOut);
+    let source = moment.source(Secrets::LeftOut, Suspects::none());
     let job = spawn_blocking(move || copy(&*source));
     let copy = moment.serve_until(&never, job).await.unwrap().unwrap();
     assert_consistent(&site, &copy).await;
@@ -387,7 +387,7 @@ pub async fn run_until_killed() {
         subject(&variable("CAP_CONTAINER"), Path::new(&variable("CAP_VOLUME")), "swept", root.path());
     let engine = connect().await;
     let mut moment = Moment::begin(&engine, &subject, &Silent).await.unwrap();
-    let source = moment.source(Secrets::Included);
+    let source = moment.source(Secrets::Included, Suspects::none());
     let job = spawn_blocking(move || {
         let dump =
             source.entries().map(|entry| entry.unwrap()).find(|entry| entry.path.ends_with("dump.pgdump"));

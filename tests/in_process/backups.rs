@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use autoodoo::engine::{Exec, ExecOutput};
@@ -21,6 +21,8 @@ struct Server {
     databases: BTreeMap<String, Database>,
     /// Databases whose dump breaks off.
     broken: BTreeSet<String>,
+    /// Databases without Odoo's tables.
+    strays: BTreeSet<String>,
     /// Of each database, as `pg_database_size` tells.
     bytes: u64,
 }
@@ -179,7 +181,7 @@ impl Server {
 
     fn session(&self, database: &str, sql: &str) -> String {
         match sql {
-            sql if sql.contains("to_regclass") => "t\n".to_owned(),
+            sql if sql.contains("to_regclass") => self.has_tables(database),
             sql if sql.contains("pg_export_snapshot") => "00000003-00000001-1\n".to_owned(),
             sql if sql.contains("COPY (SELECT store_fname") => self.attachments(database),
             sql if sql.contains("extract(epoch") => "1780000000000000\t8000000\t17.2\n".to_owned(),
@@ -191,13 +193,17 @@ impl Server {
         }
     }
 
+    fn has_tables(&self, database: &str) -> String {
+        if self.strays.contains(database) { "f\n" } else { "t\n" }.to_owned()
+    }
+
     fn statement(&self, database: &str, sql: &str) -> String {
         match sql {
             sql if sql.contains("datname, pg_database_size") => self
                 .databases
                 .keys()
                 .fold(String::new(), |text, name| text + &format!("{name}|{}\n", self.bytes)),
-            sql if sql.contains("to_regclass") => "t\n".to_owned(),
+            sql if sql.contains("to_regclass") => self.has_tables(database),
             sql if sql.contains("coalesce(sum(size)") => {
                 format!("{}\n", self.databases[database].attachments.values().sum::<u64>())
             }
@@ -298,6 +304,33 @@ fn damage_on_the_server_is_saved_around_named_and_told_by_verify() {
     assert_eq!(fsck.code, 7, "{fsck:?}");
     assert!(fsck.data.contains(&format!("acme: {gone} is missing")), "{fsck:?}");
     assert!(fsck.data.contains(&format!("acme: {changed} is not what its name says")), "{fsck:?}");
+}
+
+/// It has not changed since the backup before: nothing but its being named there has it read again.
+#[test]
+fn what_is_altered_is_told_by_every_run_until_it_is_put_right() {
+    let site = Site::new();
+    let changed = site.attach("changed");
+    let run = || {
+        site.world.pass(SignedDuration::from_hours(1));
+        site.run("backup")
+    };
+    assert_eq!(run().code, 0);
+    std::fs::write(site.attachment(&changed), "CHANGED").unwrap();
+    for _ in 0..3 {
+        let ran = run();
+        assert_eq!(ran.code, 7, "{ran:?}");
+        assert!(ran.talk.contains(&format!("database acme: {changed} is altered")), "{ran:?}");
+    }
+    // Also where the copies of what backups say were lost.
+    std::fs::remove_dir_all(site.world.file("state/cache")).unwrap();
+    assert_eq!(run().code, 7);
+    assert_eq!(site.done("backup list").data.matches("DAMAGED: 1 attachment").count(), 4);
+    std::fs::write(site.attachment(&changed), "changed").unwrap();
+    for _ in 0..2 {
+        assert_eq!(run().code, 0);
+    }
+    site.done("backup verify --read-data");
 }
 
 #[test]
@@ -504,24 +537,142 @@ fn a_whole_backup_is_verified_and_remembered() {
     assert_eq!(site.run("backup verify --read-data 0%").code, 2);
 }
 
+/// The files below a directory of the target.
+fn files(site: &Site, directory: &str) -> Vec<PathBuf> {
+    let (mut found, mut left) = (Vec::new(), vec![site.world.file(directory)]);
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            left.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn flip_a_byte(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[40] ^= 1;
+    overwrite(path, &bytes);
+}
+
+fn overwrite(path: &Path, bytes: &[u8]) {
+    let mut permissions = std::fs::metadata(path).unwrap().permissions();
+    #[expect(clippy::permissions_set_readonly_false, reason = "a file in a test's own directory")]
+    permissions.set_readonly(false);
+    std::fs::set_permissions(path, permissions).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
 #[test]
 fn a_flipped_byte_is_found() {
     let site = Site::new();
     site.done("backup");
-    let packs = std::fs::read_dir(site.world.file("near/data")).unwrap();
-    let pack =
-        packs.flat_map(|directory| std::fs::read_dir(directory.unwrap().path()).unwrap()).next().unwrap();
-    let path = pack.unwrap().path();
-    let mut bytes = std::fs::read(&path).unwrap();
-    bytes[40] ^= 1;
-    let mut permissions = std::fs::metadata(&path).unwrap().permissions();
-    #[expect(clippy::permissions_set_readonly_false, reason = "a file in a test's own directory")]
-    permissions.set_readonly(false);
-    std::fs::set_permissions(&path, permissions).unwrap();
-    std::fs::write(&path, bytes).unwrap();
+    flip_a_byte(&files(&site, "near/data")[0]);
     let verify = site.run("backup verify --read-data");
     assert_eq!(verify.code, 7, "{verify:?}");
     assert!(verify.data.contains("is NOT whole"), "{verify:?}");
+}
+
+/// Each pack in turn; nothing on the server has changed.
+#[test]
+fn a_damaged_pack_is_set_aside_and_the_next_backup_is_whole() {
+    let site = Site::new();
+    site.done("backup");
+    for pack in files(&site, "near/data") {
+        flip_a_byte(&pack);
+        let verify = site.run("backup verify --read-data");
+        assert_eq!(verify.code, 7, "{verify:?}");
+        assert!(verify.data.contains("set aside 1 pack: the next backup stores anew"), "{verify:?}");
+        site.world.pass_days(1);
+        site.done("backup");
+        let verify = site.done("backup verify --read-data");
+        assert!(verify.data.contains("is whole: 3 attachments there, 3 attachments of"), "{verify:?}");
+    }
+}
+
+#[test]
+fn databases_without_attachments_or_without_odoo_are_whole() {
+    let site = Site::new();
+    {
+        let mut server = site.server.borrow_mut();
+        server.databases.insert("stray".to_owned(), Database { rows: 5, ..Database::default() });
+        server.strays.insert("stray".to_owned());
+        server.databases.insert("fresh".to_owned(), Database { rows: 7, ..Database::default() });
+    }
+    let ran = site.done("backup");
+    assert!(ran.data.starts_with("backed up 3 databases"), "{ran:?}");
+    assert_eq!(site.run("backup cat latest databases/stray/attachments.tsv").code, 1);
+    for line in ["backup verify", "backup verify --read-data"] {
+        assert!(site.done(line).data.contains("is whole: 3 attachments there"), "{line}");
+    }
+}
+
+#[test]
+fn a_target_that_cannot_be_opened_does_not_keep_the_others_from_being_verified() {
+    let site = Site::with("  to: [ FAR, { url: NEAR, name: near } ]\n");
+    site.done("backup");
+    std::fs::rename(site.world.file("far"), site.world.file("unplugged")).unwrap();
+    let verify = site.run("backup verify");
+    assert_eq!(verify.code, 1, "{verify:?}");
+    assert!(verify.data.contains("at near is whole"), "{verify:?}");
+    assert!(verify.talk.contains("the backups at target far are not there"), "{verify:?}");
+    assert!(site.world.text("state/backups.json").contains("\"share\": 0.0"));
+    // An id is of one target.
+    let near = site.json("backup list --target near")["targets"][0]["backups"][0]["id"].clone();
+    let verify = site.run(&format!("backup verify {}", &near.as_str().unwrap()[..8]));
+    assert!(verify.code == 1 && verify.data.contains("at near is whole"), "{verify:?}");
+    // Damage weighs more than absence.
+    flip_a_byte(&files(&site, "near/data")[0]);
+    let verify = site.run("backup verify --read-data");
+    assert_eq!(verify.code, 7, "{verify:?}");
+    assert!(verify.talk.contains("warning: target far was not verified"), "{verify:?}");
+    std::fs::rename(site.world.file("near"), site.world.file("unplugged-too")).unwrap();
+    let verify = site.run("backup verify");
+    assert_eq!(verify.code, 1, "{verify:?}");
+    assert!(verify.talk.contains("targets far, near were not verified"), "{verify:?}");
+}
+
+#[test]
+fn damage_that_keeps_a_repository_from_being_opened_is_a_verification_that_failed() {
+    let site = Site::new();
+    site.done("backup");
+    for directory in ["config", "keys", "snapshots"] {
+        let file = files(&site, &format!("near/{directory}")).remove(0);
+        let sound = std::fs::read(&file).unwrap();
+        std::fs::remove_dir_all(site.world.file("state/cache")).unwrap();
+        flip_a_byte(&file);
+        let verify = site.run("backup verify");
+        assert_eq!(verify.code, 7, "{directory}: {verify:?}");
+        overwrite(&file, &sound);
+        site.done("backup verify");
+    }
+    std::fs::rename(site.world.file("near/config"), site.world.file("near/aside")).unwrap();
+    let verify = site.run("backup verify");
+    assert!(verify.code == 7 && verify.talk.contains("it has a key and no config"), "{verify:?}");
+}
+
+#[test]
+fn a_damaged_snapshot_hides_no_other() {
+    let site = Site::new();
+    site.done("backup");
+    let old = site.backups().remove(0);
+    site.world.pass_days(1);
+    site.done("backup");
+    let new = site.backups().remove(1);
+    flip_a_byte(&site.world.file(&format!("near/snapshots/{new}")));
+    std::fs::remove_dir_all(site.world.file("state/cache")).unwrap();
+    let list = site.done("backup list").data;
+    assert!(list.contains(&old[..8]) && list.contains(&format!("snapshots/{new} is damaged")), "{list}");
+    assert!(site.done("backup cat latest manifest.json").data.starts_with('{'));
+    let latest = site.run("backup verify");
+    assert_eq!(latest.code, 7, "{latest:?}");
+    assert!(latest.data.contains(&old[..8]) && latest.data.contains(&new), "{latest:?}");
+    let named = site.run(&format!("backup verify {}", &new[..8]));
+    assert_eq!(named.code, 7, "{named:?}");
+    assert!(named.talk.contains("cannot be read") && named.talk.contains(&new), "{named:?}");
+    assert_eq!(site.run("backup verify 00000000").code, 2);
 }
 
 fn pruned() -> Site {

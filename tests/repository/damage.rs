@@ -8,14 +8,14 @@ use std::sync::Arc;
 use autoodoo::failure::Failure;
 use autoodoo::repository::{Depth, Repository};
 
-use crate::support::{Files, Random, local, made, password, saved, soak};
+use crate::support::{Files, Random, local, made, password, restic, saved, soak};
 
 /// Everything that opening, listing and checking have to say against a repository.
 fn complaints(at: &Path) -> Vec<String> {
     let found = || -> Result<Vec<String>, Failure> {
         let repository = Repository::open(local(at), &password(), None)?;
         let mut found = repository.snapshots()?.unreadable;
-        found.extend(repository.check(Depth::Data(1.0), &Arc::default())?);
+        found.extend(repository.check(Depth::Data(1.0), None, &Arc::default())?.all());
         Ok(found)
     };
     found().unwrap_or_else(|failure| vec![failure.to_string()])
@@ -122,4 +122,35 @@ fn half_a_repository_is_told_apart_from_none() {
     fs::remove_dir_all(at.join("keys")).unwrap();
     let told = Repository::exists(&*local(&at)).unwrap_err().to_string();
     assert!(told.ends_with("it has a config and no key"), "{told}");
+}
+
+/// What is lost is lost to the backups that had it; the next one is whole, and restic says so too.
+#[test]
+fn after_packs_were_set_aside_restic_finds_the_next_backup_whole() {
+    let place = tempfile::tempdir().unwrap();
+    let (at, target) = (place.path().join("repository"), place.path().join("restored"));
+    let repository = made(&at);
+    let files = Files::made_of(5, 2);
+    saved(&repository, &files);
+    let packs: Vec<PathBuf> =
+        crate::support::tree(&at).into_keys().filter(|path| path.starts_with("data")).collect();
+    for (number, pack) in packs.iter().enumerate() {
+        let pack = at.join(pack);
+        let mut bytes = fs::read(&pack).unwrap();
+        bytes[40] ^= 1;
+        fs::remove_file(&pack).unwrap();
+        if number > 0 {
+            fs::write(&pack, bytes).unwrap();
+        }
+    }
+    let found = repository.check(Depth::Data(1.0), None, &Arc::default()).unwrap();
+    assert_eq!(found.packs.len(), packs.len());
+    let aside = repository.set_aside(&found.packs).unwrap();
+    assert_eq!(aside.packs.len(), packs.len());
+    let second = saved(&repository, &files);
+    assert_eq!(repository.check(Depth::Data(1.0), None, &Arc::default()).unwrap().all(), [""; 0]);
+    let checked = restic(&at, &["check", "--read-data"]);
+    assert!(checked.contains("no errors were found"), "{checked}");
+    restic(&at, &["restore", &second.id, "--verify", "--target", target.to_str().unwrap()]);
+    assert_eq!(crate::support::tree(&target), files.0);
 }

@@ -60,7 +60,7 @@ fn assert_sound(at: &Path, what: &str) {
     let repository = opened(at);
     let listing = repository.snapshots().unwrap();
     assert_eq!(listing.unreadable, [""; 0], "{what}");
-    assert_eq!(repository.check(Depth::Data(1.0), &Arc::default()).unwrap(), [""; 0], "{what}");
+    assert_eq!(repository.check(Depth::Data(1.0), None, &Arc::default()).unwrap().all(), [""; 0], "{what}");
     for snapshot in listing.snapshots {
         let files = content(&repository, &snapshot.id);
         let manifest: serde_json::Value = serde_json::from_slice(&files[Path::new("manifest.json")]).unwrap();

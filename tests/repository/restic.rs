@@ -53,7 +53,7 @@ fn we_read_what_restic_saved() {
     let read =
         read.into_iter().map(|(path, content)| (path.strip_prefix(below).unwrap().to_owned(), content));
     assert_eq!(read.collect::<BTreeMap<_, _>>(), files.0);
-    assert_eq!(repository.check(Depth::Data(1.0), &Arc::default()).unwrap(), [""; 0]);
+    assert_eq!(repository.check(Depth::Data(1.0), None, &Arc::default()).unwrap().all(), [""; 0]);
 }
 
 /// The two take turns on one repository, and restic removes what we no longer need.
@@ -72,7 +72,7 @@ fn both_write_into_one_repository() {
     let listing = repository.snapshots().unwrap();
     assert_eq!(listing.snapshots.len(), 2, "{listing:?}");
     assert_eq!(content(&repository, &last.id), files.0);
-    assert_eq!(repository.check(Depth::Data(1.0), &Arc::default()).unwrap(), [""; 0]);
+    assert_eq!(repository.check(Depth::Data(1.0), None, &Arc::default()).unwrap().all(), [""; 0]);
     restic(&at, &["restore", &last.id, "--target", target.to_str().unwrap()]);
     assert_eq!(tree(&target), files.0);
 }

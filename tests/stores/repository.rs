@@ -69,7 +69,7 @@ fn back_up(repository: &Repository, length: usize, time: &str) -> Saved {
 }
 
 fn assert_whole(repository: &Repository) {
-    let faults = repository.check(Depth::Data(1.0), &Arc::<Progress>::default()).unwrap();
+    let faults = repository.check(Depth::Data(1.0), None, &Arc::<Progress>::default()).unwrap().all();
     assert_eq!(faults, [""; 0]);
 }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::access;
 use super::line::Line;
+use super::manifests::Manifests;
 use super::opened::{blocking, position, telling};
 use super::setup::open_or_make;
 use crate::backup::words::bytes;
-use crate::capture::{Moment, Secrets};
+use crate::capture::{Moment, Secrets, Suspects};
 use crate::command::site::Loaded;
 use crate::command::{Adapters, Context};
 use crate::event::{Reporter, Unit};
@@ -87,35 +88,48 @@ impl<A: Adapters> Copying<'_, A> {
         line: Arc<Line>,
     ) -> Result<Saved> {
         let repository = moment.serve_until(&self.progress.stop, self.open(target, estimated_bytes, line));
-        let repository = repository.await?;
-        let source = moment.source(Secrets::Included);
+        let (repository, suspects) = repository.await?;
+        let source = moment.source(Secrets::Included, suspects);
         self.progress.done.store(0, Ordering::Relaxed);
         self.progress.total.store(source.size(), Ordering::Relaxed);
         let (label, progress) = (self.label.clone(), Arc::clone(&self.progress));
         let job = blocking(move || repository.back_up(source, &label, &progress));
         let job = telling(self.context, || position(&self.progress), Unit::Bytes, job);
-        moment.serve_until(&self.progress.stop, job).await
+        let saved = moment.serve_until(&self.progress.stop, job).await?;
+        if let Some(manifest) = moment.manifest() {
+            // A copy that cannot be kept is fetched when it is needed.
+            let _ = Manifests::of(&self.loaded.dir).keep(&saved.id, &manifest);
+        }
+        Ok(saved)
     }
 
-    /// The target's repository, made when the target is new; it has room enough.
-    async fn open(&self, target: &Target, estimated_bytes: u64, line: Arc<Line>) -> Result<Repository> {
+    /// The target's repository, made when the target is new, with what has to be looked at anew. It has
+    /// room enough.
+    async fn open(
+        &self,
+        target: &Target,
+        estimated_bytes: u64,
+        line: Arc<Line>,
+    ) -> Result<(Repository, Suspects)> {
         let (password, _) = access::of(self.loaded, target)?;
         let known = self.loaded.dir.backups()?.target(target).and_then(|memory| memory.repository.clone());
         let cache = self.loaded.dir.backup_cache(&target.name);
         let (name, place) = (target.name.to_string(), target.place.to_string());
         let is_new = known.is_none();
-        let repository = blocking(move || {
+        let (manifests, site) = (Manifests::of(&self.loaded.dir), self.label.site.clone());
+        let (repository, suspects) = blocking(move || {
             let store: Arc<dyn Store> = line;
             let made = open_or_make(Arc::clone(&store), &password, &cache, known.as_deref(), &name, &place);
             let (repository, _) = made?;
             has_room(&*store, &name, estimated_bytes)?;
-            Ok(repository)
+            let suspects = suspects(&repository, &manifests, &site)?;
+            Ok((repository, suspects))
         })
         .await?;
         if is_new {
             self.remember(target, &repository)?;
         }
-        Ok(repository)
+        Ok((repository, suspects))
     }
 
     /// From now on this repository and no other one is the target's.
@@ -130,6 +144,17 @@ impl<A: Adapters> Copying<'_, A> {
 #[must_use]
 pub fn is_repository(place: &Place) -> bool {
     !matches!(place, Place::Drop { .. })
+}
+
+/// What the newest backup found altered: it has their stamps, and they would not be read again. Blocks.
+fn suspects(repository: &Repository, manifests: &Manifests, site: &str) -> Result<Suspects> {
+    let listing = repository.snapshots()?;
+    let newest = listing.snapshots.iter().rfind(|snapshot| snapshot.host == site);
+    Ok(match newest.map(|snapshot| manifests.get(repository, &snapshot.id)) {
+        None => Suspects::none(),
+        Some(Ok(manifest)) => Suspects::of(&manifest),
+        Some(Err(_)) => Suspects::All,
+    })
 }
 
 fn has_room(store: &dyn Store, name: &str, needed: u64) -> Result<()> {

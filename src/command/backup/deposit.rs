@@ -8,7 +8,7 @@ use super::export::{Work, described};
 use super::opened::{blocking, position, telling};
 use super::{access, sealing};
 use crate::archive::seal::Recipients;
-use crate::capture::{Moment, Secrets, Subject};
+use crate::capture::{Moment, Secrets, Subject, Suspects};
 use crate::command::Adapters;
 use crate::event::Unit;
 use crate::failure::Result;
@@ -30,7 +30,7 @@ impl<A: Adapters> Copying<'_, A> {
         let place = self.context.adapters.drop_box(&target.place, &access::access(&secrets, target)?)?;
         let id = file_name(subject, &recipients);
         let work = Work {
-            source: moment.source(Secrets::Included),
+            source: moment.source(Secrets::Included, Suspects::none()),
             subject: described(self.loaded, subject, &id),
             recipients,
             progress: Arc::clone(&self.progress),

@@ -24,7 +24,7 @@ use crate::archive::{self, Export, Written};
 use crate::backup::manifest::BackupKind;
 use crate::backup::source::Source;
 use crate::backup::words::{bytes, count, duration};
-use crate::capture::{Moment, Secrets, Subject, sweep};
+use crate::capture::{Moment, Secrets, Subject, Suspects, sweep};
 use crate::cli::SealArgs;
 use crate::command::open::has_data;
 use crate::command::site::{Loaded, load_locked};
@@ -269,7 +269,7 @@ impl<A: Adapters> Exporting<'_, A> {
     ) -> Result<(Written, Option<u64>)> {
         let secrets = if self.recipients.is_sealed() { Secrets::Included } else { Secrets::LeftOut };
         let work = Work {
-            source: moment.source(secrets),
+            source: moment.source(secrets, Suspects::none()),
             subject: self.readme(),
             recipients: self.recipients.clone(),
             progress: Arc::clone(&self.progress),

@@ -29,7 +29,7 @@ struct List {
     place: String,
     /// Newest first.
     backups: Vec<Line>,
-    /// Names of files among the snapshots that are none.
+    /// What is to be said of files among the snapshots that are none.
     unreadable: Vec<String>,
     /// Why the target could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,8 +156,8 @@ impl fmt::Display for List {
                 f.write_str(&table(&headings, &rows))?;
             }
         }
-        for name in &self.unreadable {
-            writeln!(f, "no backup, half written or damaged: snapshots/{name}")?;
+        for told in &self.unreadable {
+            writeln!(f, "no backup: {told}")?;
         }
         Ok(())
     }
@@ -219,7 +219,7 @@ mod tests {
             target: "near".to_owned(),
             place: "/srv/backup".to_owned(),
             backups,
-            unreadable: vec!["cd34".to_owned()],
+            unreadable: vec!["snapshots/cd34 is damaged".to_owned()],
             failure: None,
         };
         insta::assert_snapshot!(Lists { targets: vec![full, empty] }, @r"
@@ -228,7 +228,7 @@ mod tests {
         ab12ab12  2026-01-31 03:00  01-31 02:00  hot   1.2 GB  acme shop  whole
         ab12ab12  2026-01-31 03:00  01-31 02:00  hot   1.2 GB  acme shop  DAMAGED: 2 attachments
         ab12ab12  2026-01-31 03:00  01-31 02:00  -     -       -          UNREADABLE: torn
-        no backup, half written or damaged: snapshots/cd34
+        no backup: snapshots/cd34 is damaged
 
         far (sftp://a@b/c)
         no backup of this site

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::backup::layout;
 use crate::backup::manifest::{FORMAT, Manifest};
 use crate::command::site::Loaded;
-use crate::failure::{Failure, Result};
+use crate::failure::{Context, Failure, Result};
 use crate::host::files;
 use crate::host::site_dir::SiteDir;
 use crate::repository::{Repository, Snapshot};
@@ -31,7 +31,7 @@ pub struct Described {
 pub struct Catalogue {
     /// Oldest first.
     pub backups: Vec<Described>,
-    /// Names of files among the snapshots that are none: half written, or damaged.
+    /// What is to be said of files among the snapshots that are none: half written, or damaged.
     pub unreadable: Vec<String>,
 }
 
@@ -43,18 +43,31 @@ impl Manifests {
 
     /// Blocks.
     pub fn get(&self, repository: &Repository, snapshot: &str) -> Result<Manifest> {
-        let path = self.0.join(format!("{snapshot}.json"));
         // A copy that is torn or gone is read anew: the repository has it.
-        let kept = files::read_optional(&path).ok().flatten();
+        let kept = files::read_optional(&self.file(snapshot)).ok().flatten();
         if let Some(manifest) = kept.and_then(|bytes| parse(&bytes).ok()) {
             return Ok(manifest);
         }
         let mut bytes = Vec::new();
         repository.read(snapshot, layout::MANIFEST, &mut Bounded { bytes: &mut bytes, left: LONGEST })?;
         let manifest = parse(&bytes)?;
-        files::ensure_dir(&self.0, 0o700)?;
-        files::write_atomic(&path, &bytes, 0o600)?;
+        self.write(snapshot, &bytes)?;
         Ok(manifest)
+    }
+
+    /// Keeps what was written just now, so that nobody has to fetch it. Blocks.
+    pub fn keep(&self, snapshot: &str, manifest: &Manifest) -> Result<()> {
+        let bytes = serde_json::to_vec_pretty(manifest).context("cannot write a manifest as JSON")?;
+        self.write(snapshot, &bytes)
+    }
+
+    fn write(&self, snapshot: &str, bytes: &[u8]) -> Result<()> {
+        files::ensure_dir(&self.0, 0o700)?;
+        files::write_atomic(&self.file(snapshot), bytes, 0o600)
+    }
+
+    fn file(&self, snapshot: &str) -> PathBuf {
+        self.0.join(format!("{snapshot}.json"))
     }
 
     /// Every backup of this site. Blocks.

@@ -103,17 +103,27 @@ struct Examination<'a> {
 
 impl Examination<'_> {
     fn database(&mut self, facts: &DatabaseFacts) -> Result<()> {
-        self.dump(facts)?;
+        let parts = self.sizes(&format!("{}/{}", layout::DATABASES, facts.name))?;
+        self.dump(facts, &parts);
         let damaged = facts.attachments.missing.iter().chain(&facts.attachments.altered);
         let damaged: Vec<&str> = damaged.map(String::as_str).collect();
         self.finding(&facts.name, "missing or altered on the server already", damaged.iter().copied());
-        let named = match self.named(&facts.name) {
-            Ok(named) => named,
+        // A database that is not Odoo's has no attachments, and no list of them.
+        let has_list = parts.contains_key(layout::ATTACHMENTS);
+        if !has_list && facts.attachments.files == 0 && damaged.is_empty() {
+            return Ok(());
+        }
+        match self.named(&facts.name) {
+            Ok(named) => self.attachments(facts, &named, &damaged),
             Err(failure) => {
                 self.examined.findings.push(format!("{}: {failure}", layout::attachments(&facts.name)));
-                return Ok(());
+                Ok(())
             }
-        };
+        }
+    }
+
+    /// Those that rows name are there, and where they are in the sample they are what their name says.
+    fn attachments(&mut self, facts: &DatabaseFacts, named: &[Named], damaged: &[&str]) -> Result<()> {
         let found = self.sizes(&layout::filestore(&facts.name))?;
         let expected = named.iter().filter(|named| !damaged.contains(&named.name.as_str()));
         let (mut missing, mut truncated, mut altered) = (Vec::new(), Vec::new(), Vec::new());
@@ -138,10 +148,9 @@ impl Examination<'_> {
     }
 
     /// The dump is of the length that was noted when it was written, and begins like one.
-    fn dump(&mut self, facts: &DatabaseFacts) -> Result<()> {
+    fn dump(&mut self, facts: &DatabaseFacts, parts: &BTreeMap<String, u64>) {
         let path = layout::dump(&facts.name);
-        let sizes = self.sizes(&format!("{}/{}", layout::DATABASES, facts.name))?;
-        let finding = match sizes.get(layout::DUMP) {
+        let finding = match parts.get(layout::DUMP) {
             None => Some("it is not in the backup".to_owned()),
             Some(size) if *size != facts.dump => {
                 Some(format!("it has {size} bytes, the manifest says {}", facts.dump))
@@ -153,7 +162,6 @@ impl Examination<'_> {
             },
         };
         self.examined.findings.extend(finding.map(|finding| format!("{path}: {finding}")));
-        Ok(())
     }
 
     fn beginning(&self, path: &str) -> Result<bool> {
@@ -177,6 +185,9 @@ impl Examination<'_> {
     /// Files below a directory by their path in it, with their sizes; none when it is not there.
     fn sizes(&self, directory: &str) -> Result<BTreeMap<String, u64>> {
         let mut sizes = BTreeMap::new();
+        if !self.repository.has_directory(self.snapshot, directory)? {
+            return Ok(sizes);
+        }
         self.repository.walk(self.snapshot, directory, &mut |node| {
             let path = node.path.strip_prefix(directory).unwrap_or(&node.path);
             if !node.is_directory {

@@ -131,6 +131,8 @@ pub enum Trouble {
     Denied,
     /// No space, or a quota is used up.
     Full,
+    /// What is there is not what was written.
+    Damaged,
     /// The connection failed or broke; another attempt may succeed.
     Connection,
     Other,
