@@ -68,7 +68,7 @@ impl<'a, E: Engine> Moment<'a, E> {
         subject: &'a Subject,
         reporter: &dyn Reporter,
     ) -> Result<Moment<'a, E>> {
-        let mut configuration = configuration::read(&subject.root)?;
+        let mut configuration = configuration::read(&subject.root, &subject.named)?;
         let farms = Farms::begin(&subject.volume)?;
         let mut held = Vec::new();
         for database in &subject.databases {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::client::Client;
 use crate::backup::manifest::{BackupKind, ImageFacts};
 use crate::name::DbName;
+use crate::site::named::NamedFile;
 
 /// A site, as far as a backup is concerned.
 #[derive(Debug, Clone)]
@@ -15,6 +16,8 @@ pub struct Subject {
     pub site_id: String,
     /// The site directory.
     pub root: PathBuf,
+    /// Files that the site file names.
+    pub named: Vec<NamedFile>,
     /// The directory on this host of the volume with Odoo's filestores.
     pub volume: PathBuf,
     pub databases: Vec<DbName>,
@@ -30,7 +33,8 @@ pub struct Subject {
     pub odoo_release: u32,
 }
 
-/// Whether `configuration/secrets` belongs to a copy.
+/// Whether the secrets of the configuration belong to a copy: `secrets/`, `generated/`, and the keys and
+/// programs that the site file names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Secrets {
     Included,

@@ -96,6 +96,7 @@ pub fn subject(container: &str, volume: &Path, database: &str, root: &Path) -> S
         site: "cap".into(),
         site_id: "cap".into(),
         root: root.to_owned(),
+        named: Vec::new(),
         volume: volume.to_owned(),
         databases: vec![database.parse().unwrap()],
         client: Client::own(container),

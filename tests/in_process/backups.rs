@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use autoodoo::engine::{Exec, ExecOutput};
@@ -275,6 +275,39 @@ fn files_are_listed_and_read_back_byte_for_byte() {
         let ran = site.run(line);
         assert_eq!(ran.code, code, "{line}: {ran:?}");
     }
+}
+
+/// What is not in it is made anew, or is a matter of this host alone.
+#[test]
+fn every_file_that_a_restored_site_needs_is_in_the_backup() {
+    const ANEW: [&str; 5] = ["generated/nginx/candidate/", "near/", "far/", "volumes/", "state/"];
+    let site = Site::new();
+    site.done("backup");
+    let ls = site.done("backup ls latest configuration").data;
+    let saved: BTreeSet<&str> =
+        ls.lines().filter_map(|line| line.split_once("configuration/").map(|(_, path)| path)).collect();
+    let there = files_below(site.world.root());
+    assert!(there.len() > 20, "{there:?}");
+    for path in &there {
+        let anew = path != "state/state.json" && ANEW.iter().any(|part| path.starts_with(part));
+        assert_eq!(saved.contains(path.as_str()), !anew, "{path}: {saved:#?}");
+    }
+    assert!(saved.contains("ca.crt") && saved.contains("secrets/ca.key"));
+}
+
+fn files_below(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut directories = vec![root.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => directories.push(path),
+                false => found.push(path.strip_prefix(root).unwrap().display().to_string()),
+            }
+        }
+    }
+    found
 }
 
 #[test]

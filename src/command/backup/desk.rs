@@ -142,6 +142,7 @@ pub fn subject<A: Adapters>(
         site: loaded.site.name.to_string(),
         site_id: loaded.owner.site_id.clone(),
         root: loaded.dir.root().to_owned(),
+        named: loaded.site.named_files(),
         volume: volume(loaded, observed)?,
         databases,
         client: desk.client.clone(),

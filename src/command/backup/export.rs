@@ -90,8 +90,8 @@ fn is_standard_output(file: &Path) -> bool {
 fn advise<A: Adapters>(context: &Context<'_, A>, file: &Path, recipients: &Recipients) {
     if !recipients.is_sealed() {
         context.ui.warning(
-            "this export is not sealed: whoever has the file can read all of it; \
-             secrets/ and generated/ of the site directory are left out",
+            "this export is not sealed: whoever has the file can read all of it; secrets/ and generated/ of the \
+             site directory are left out, and the keys and the DNS hook that autoodoo.yaml names",
         );
     }
     let suffix = recipients.suffix();
