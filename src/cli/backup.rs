@@ -120,6 +120,10 @@ pub struct SetupArgs {
     /// The SHA256 fingerprint of the ssh server's key, for use without a terminal
     #[arg(long, value_name = "FINGERPRINT")]
     pub host_key: Option<HostKey>,
+    /// For whom exports to a drop target are sealed: a recipient of age (age1…, or an ssh public key), or the file
+    /// of an OpenPGP public key; may be given several times, and is kept in secrets/backup/NAME.recipients
+    #[arg(long, value_name = "RECIPIENT")]
+    pub recipient: Vec<String>,
     /// Print what would be done and change nothing
     #[arg(long)]
     pub dry_run: bool,
