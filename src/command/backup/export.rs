@@ -52,6 +52,10 @@ pub async fn cmd_export<A: Adapters>(context: &Context<'_, A>, args: &SealArgs) 
     let site = Site { context, loaded: &loaded, engine: &engine, observed: &observed };
     let done = site.export(&desk, args, recipients, into).await;
     let cleared = desk.clear(&engine).await;
+    if done.is_err() {
+        // Whatever went wrong, and whenever: what a cold one has stopped runs again.
+        cold::start_what_stands_still(context, &loaded, &engine).await?;
+    }
     let exported = done?;
     remember(context, &loaded)?;
     tell(context, &args.file, &exported)?;
@@ -244,7 +248,9 @@ impl<A: Adapters> Exporting<'_, A> {
             Err(failure) => return Err(explained(failure, lost)),
         };
         // Everything was read before it was lost.
-        lost.into_iter().for_each(|lost| context.ui.warning(lost.to_string()));
+        if let Some(lost) = lost {
+            context.ui.warning(lost.to_string());
+        }
         Ok(Exported {
             event: "exported",
             file: self.file.to_owned(),
@@ -354,10 +360,10 @@ impl Work {
     pub fn export<T>(&self, write: impl FnOnce(Export<'_>) -> Result<T>) -> Result<T> {
         let watch = |read| {
             self.progress.done.fetch_add(read, Ordering::Relaxed);
-            match self.progress.stop.load(Ordering::Relaxed) {
-                true => Err(io::Error::other("the export was stopped")),
-                false => Ok(()),
+            if self.progress.stop.load(Ordering::Relaxed) {
+                return Err(io::Error::other("the export was stopped"));
             }
+            Ok(())
         };
         let Work { source, subject, recipients, .. } = self;
         write(Export { source: &**source, subject, recipients, watch: &watch })
