@@ -296,9 +296,14 @@ fn init_says_that_nothing_is_backed_up_yet() {
     let none = World::new();
     let ran = good(none.run("init --yes --name acme"));
     assert!(ran.data.contains("nothing is backed up yet: name a place under `backup:`"), "{ran:?}");
+    assert!(ran.data.contains("then set backups up with `autoodoo backup setup`"), "{ran:?}");
     let some = World::new();
     let ran = good(some.run("init --yes --name acme --backup-to /srv/b --backup-to sftp://b@h/x"));
-    assert!(ran.data.contains("nothing is backed up yet: make the targets ready"), "{ran:?}");
+    assert!(
+        ran.data.contains("nothing is backed up yet: set backups up with `autoodoo backup setup`"),
+        "{ran:?}"
+    );
+    assert!(ran.data.contains("keep the kit of `autoodoo backup key show` elsewhere"), "{ran:?}");
     assert!(
         some.text("autoodoo.yaml").contains("url: \"sftp://b@h/x\"")
             || some.text("autoodoo.yaml").contains("url: sftp://b@h/x")
