@@ -34,7 +34,7 @@ pub enum BackupCommand {
     /// The recovery kit: what is needed to read the backups without this server
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Write a backup as one file that tar, zstd, age or gpg and pg_restore open
+    /// Write the site as it is now into one file that tar, zstd, age or gpg and pg_restore open
     Export(SealArgs),
     /// Prove that this server can neither change nor delete what a target holds (exit code 7 if it can)
     Probe(ProbeArgs),

@@ -246,7 +246,7 @@ fn a_dry_run_changes_nothing() {
     let ran = site.done("backup --dry-run");
     assert!(ran.data.contains("hold one moment of acme"), "{}", ran.data);
     assert!(ran.data.contains("back up to near ("), "{}", ran.data);
-    assert!(ran.data.contains("note: there is one target only"), "{}", ran.data);
+    assert!(ran.data.contains("note: what destroys this server destroys its backups"), "{}", ran.data);
     assert_eq!(site.world.engine.changes(), Vec::<String>::new());
     assert_eq!(site.backups().len(), 0);
     for line in site.run("--json backup --dry-run").data.lines() {
