@@ -22,8 +22,7 @@ pub struct Subject {
     pub volume: PathBuf,
     pub databases: Vec<DbName>,
     pub client: Client,
-    /// Containers whose logs belong to the backup, by name.
-    pub logs: Vec<String>,
+    pub logs: Vec<Log>,
     /// Unix time in seconds; log lines before it are in an earlier backup.
     pub logs_since: Option<i64>,
     /// When the run began.
@@ -31,6 +30,15 @@ pub struct Subject {
     pub kind: BackupKind,
     pub images: Vec<ImageFacts>,
     pub odoo_release: u32,
+}
+
+/// A log that belongs to the backup.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// The container's name.
+    pub container: String,
+    /// Since when it has run, if it writes lines as soon as it does.
+    pub begun: Option<Timestamp>,
 }
 
 /// Whether the secrets of the configuration belong to a copy: `secrets/`, `generated/`, and the keys and

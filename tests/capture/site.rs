@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use autoodoo::backup::manifest::BackupKind;
-use autoodoo::capture::{Client, Subject};
+use autoodoo::capture::{Client, Log, Subject};
 use jiff::Timestamp;
 use sha1::{Digest, Sha1};
 
@@ -78,7 +78,7 @@ impl<'a> Site<'a> {
 
     pub fn subject(&self) -> Subject {
         Subject {
-            logs: vec![self.bench.container.clone()],
+            logs: vec![Log { container: self.bench.container.clone(), begun: None }],
             ..subject(&self.bench.container, &self.bench.volume, &self.database, self.root.path())
         }
     }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use autoodoo::engine::{Exec, ExecOutput};
+use autoodoo::engine::{Exec, ExecOutput, Stream};
 use autoodoo::host::lock::{Holder, SiteLock};
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -308,6 +308,31 @@ fn files_below(root: &Path) -> Vec<String> {
         }
     }
     found
+}
+
+/// The engine keeps a part of each log: what it has overwritten since the last backup is in none.
+#[test]
+fn log_lines_that_were_lost_before_they_were_backed_up_are_told() {
+    let site = Site::new();
+    let write = |container: &str, line: &str| site.world.engine.write_log(container, Stream::Stderr, line);
+    write("acme-postgres", "2026-05-01T00:00:00.5Z ready to accept connections");
+    write("acme-odoo-a", "2026-05-29T02:00:00.123456789Z GET /web");
+    write("acme-cron", "no time");
+    let first = site.done("backup");
+    assert!(!first.data.contains("not in it"), "{first:?}");
+    site.world.pass(SignedDuration::from_hours(24));
+    let second = site.done("backup");
+    let told: Vec<&str> = second.data.lines().filter(|line| line.contains("not in it: logs of ")).collect();
+    let gap = |container: &str, until: &str| {
+        format!(
+            "not in it: logs of {container} from 2026-05-28 20:26 UTC to {until} UTC were overwritten before they were \
+             backed up"
+        )
+    };
+    let now = "2026-05-29 20:26";
+    assert_eq!(told, [gap("acme-nginx-a", now), gap("acme-odoo-a", "2026-05-29 02:00")]);
+    let manifest = site.done("backup cat latest manifest.json").data;
+    assert!(manifest.contains("logs of acme-odoo-a from "), "{manifest}");
 }
 
 #[test]
