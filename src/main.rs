@@ -19,6 +19,7 @@ use autoodoo::host::machine;
 use autoodoo::host::ports::{PortUse, port_use};
 use autoodoo::host::probe::HttpProbe;
 use autoodoo::host::random::{Random, SystemRandom};
+use autoodoo::host::signals;
 use autoodoo::host::ssh::{OpenSsh, Ssh};
 use autoodoo::name::Port;
 use autoodoo::repository::store::{self, Access, DropBox, Store};
@@ -100,14 +101,7 @@ impl Adapters for Real {
     }
 
     async fn interrupted(&self) {
-        use tokio::signal::unix::{SignalKind, signal};
-        let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
+        signals::interrupted().await;
     }
 }
 

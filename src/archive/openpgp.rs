@@ -6,6 +6,7 @@ use std::io::Read;
 use std::time::{Duration, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
+use pgp::armor::Dearmor;
 use pgp::composed::{EncryptionSeipdV1, MessageBuilder, PublicOrSecret, SignedPublicKey, SignedPublicSubKey};
 use pgp::packet::{PublicKey, PublicSubkey, Signature, SignatureType};
 use pgp::types::{KeyDetails, Tag};
@@ -40,6 +41,16 @@ impl Certificate {
             })
             .collect::<Result<Vec<_>>>()?;
         if certificates.is_empty() { Err(none_in(name)) } else { Ok(certificates) }
+    }
+
+    /// The certificates of a file as OpenPGP packets: those of several files can follow each other.
+    pub fn unarmored(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
+        if !bytes.trim_ascii_start().starts_with(b"-----BEGIN PGP") {
+            return Ok(bytes.to_vec());
+        }
+        let mut packets = Vec::new();
+        Dearmor::new(bytes).read_to_end(&mut packets).map_err(|_| none_in(name))?;
+        Ok(packets)
     }
 
     /// Lets them open the message.

@@ -5,6 +5,7 @@ use std::fmt::{self, Display};
 use jiff::Timestamp;
 
 use super::seal::Recipients;
+use crate::backup::restore::Restore;
 use crate::name::DbName;
 
 /// What an export is of.
@@ -36,7 +37,7 @@ impl Display for Readme<'_> {
         self.heading(f)?;
         self.opening(f)?;
         self.content(f)?;
-        self.subject.databases.iter().try_for_each(|database| restore(f, self.subject, database.as_str()))?;
+        self.subject.databases.iter().try_for_each(|database| self.restore(database).fmt(f))?;
         f.write_str(ENDING)
     }
 }
@@ -81,6 +82,11 @@ impl Readme<'_> {
         f.write_str(CONTENT)?;
         f.write_str(if self.recipients.is_sealed() { "" } else { LEFT_OUT })
     }
+
+    fn restore<'a>(&'a self, database: &'a DbName) -> Restore<'a> {
+        let Subject { role, postgres_release, .. } = self.subject;
+        Restore { database: database.as_str(), role, postgres_major: *postgres_release }
+    }
 }
 
 const CONTENT: &str = "
@@ -101,41 +107,14 @@ What is in it
 
 const LEFT_OUT: &str = "
 Left out, because this file is not sealed: configuration/secrets and configuration/generated
-(passwords and private keys). The databases hold personal data and hashes of passwords all the same.
+(passwords and private keys), and the keys and the DNS hook that configuration/autoodoo.yaml names.
+The databases hold personal data and hashes of passwords all the same.
 ";
 
 const ENDING: &str = "
 A copy that runs beside the original sends the same mail and runs the same scheduled actions: give it
 no network before both are switched off.
 ";
-
-/// The extensions come first, and `unaccent` immutable: indexes of Odoo need that. The role is made
-/// the owner of every object, whatever roles the server of the dump had.
-fn restore(f: &mut fmt::Formatter<'_>, subject: &Subject, database: &str) -> fmt::Result {
-    let Subject { role, postgres_release, .. } = subject;
-    write!(
-        f,
-        r#"
-Restore {database} (PostgreSQL {postgres_release} or newer; PGHOST and PGUSER lead to its superuser)
-
-    psql -d postgres -c 'CREATE ROLE "{role}" LOGIN'    # unless it exists
-    createdb --template=template0 --encoding=UTF8 '{database}'
-    psql -d '{database}' -v ON_ERROR_STOP=1 \
-      -c 'GRANT CONNECT, TEMPORARY, CREATE ON DATABASE "{database}" TO "{role}"' \
-      -c 'GRANT USAGE, CREATE ON SCHEMA public TO "{role}"' \
-      -c 'CREATE EXTENSION unaccent' -c 'CREATE EXTENSION pg_trgm' \
-      -c 'ALTER FUNCTION unaccent(text) IMMUTABLE'
-    cat 'databases/{database}/dump.pgdump'* | pg_restore -d '{database}' --no-owner --no-acl \
-      --no-comments --role='{role}' --exit-on-error
-
-  and its files, where Odoo's option data_dir is /var/lib/odoo
-
-    mkdir -p /var/lib/odoo/filestore
-    cp -R 'filestore/{database}' /var/lib/odoo/filestore/
-    chown -R odoo: /var/lib/odoo/filestore
-"#
-    )
-}
 
 /// For a POSIX shell.
 fn quoted(text: &str) -> String {

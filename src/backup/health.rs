@@ -19,11 +19,7 @@ pub fn problems(targets: &[Target], memory: &BackupMemory, kit_is_kept: bool, no
     }
     let mut problems: Vec<String> =
         targets.iter().flat_map(|target| of_target(target, memory.target(target), now)).collect();
-    if targets.iter().all(|target| target.place.is_on_this_host()) {
-        problems.push("what destroys this server destroys its backups: no target is elsewhere".to_owned());
-    } else if targets.len() < 2 {
-        problems.push("there is one target only; have a second one in another place".to_owned());
-    }
+    problems.extend(lack(targets).map(str::to_owned));
     if !kit_is_kept {
         problems.push(
             "nobody has said that the recovery kit is kept elsewhere: `autoodoo backup key show`, then `key kept`"
@@ -32,6 +28,18 @@ pub fn problems(targets: &[Target], memory: &BackupMemory, kit_is_kept: bool, no
     }
     problems.extend(export(memory.last_export, now));
     problems
+}
+
+/// What all targets together are not, however well each of them is.
+#[must_use]
+pub fn lack(targets: &[Target]) -> Option<&'static str> {
+    if targets.iter().all(|target| target.place.is_on_this_host()) {
+        Some("what destroys this server destroys its backups: no target is elsewhere")
+    } else if targets.len() < 2 {
+        Some("there is one target only; have a second one in another place")
+    } else {
+        None
+    }
 }
 
 fn of_target(target: &Target, memory: Option<&TargetMemory>, now: Timestamp) -> Vec<String> {

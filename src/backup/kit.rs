@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
+use super::restore::Restore;
 use crate::digest::sha256_hex;
 use crate::secret::Secret;
 use crate::site::backup::{Place, TargetName};
@@ -13,6 +14,9 @@ pub struct Kit {
     pub url: String,
     pub odoo_release: u32,
     pub postgres_major: u32,
+    /// The role that Odoo uses.
+    pub role: String,
+    /// The first one first; never empty.
     pub databases: Vec<String>,
     pub targets: Vec<KitTarget>,
 }
@@ -77,33 +81,33 @@ Save the target's password, hyphens included, in a file only you can read, and t
     }
 
     fn way_back(&self) -> String {
-        let database = self.databases.first().map_or("NAME", String::as_str);
-        let dump = format!("databases/{database}/dump.pgdump");
-        let files = format!("filestore/{database}/");
+        let (database, others) = match self.databases.split_first() {
+            Some((first, others)) => (first.as_str(), others.join(", ")),
+            None => ("NAME", String::new()),
+        };
+        let alike = if others.is_empty() { String::new() } else { format!("; {others} alike") };
+        let (dump, files) = (format!("databases/{database}/dump.pgdump"), format!("filestore/{database}/"));
+        let restore = Restore { database, role: &self.role, postgres_major: self.postgres_major };
         format!(
             "
-THEN, for each target alike
-    restic snapshots --host {site}
-    restic restore latest --host {site} --target ./rescued
+THEN, for each target alike (--no-lock: nothing is written there, which it may not allow)
+    restic --no-lock snapshots --host {site}
+    restic --no-lock restore latest --host {site} --target ./rescued
 
 WHAT IS IN IT
-    {configuration:<36} the site directory: autoodoo.yaml, secrets/, state/
-    {dump:<36} pg_restore --no-owner --no-acl --dbname={database} FILE
-    {globals:<36} the roles of PostgreSQL
-    {files:<36} the attachments, as in Odoo's data_dir
-    {manifest:<36} what should be there: versions, counts, faults
+    {configuration:<28} the site directory: autoodoo.yaml, secrets/, state/state.json
+    {dump:<28} the database, in pg_dump's custom format
+    {globals:<28} the roles of PostgreSQL, without their passwords
+    {files:<28} the attachments, as in Odoo's data_dir
+    {manifest:<28} what should be there: versions, counts, faults
 
-BRINGING THE SITE BACK, on a new server with Docker or Podman
-    1. install autoodoo, copy rescued/configuration to a directory of its own
-    2. have PostgreSQL {postgres} read the dump into an empty database, and Odoo {odoo} find filestore/
-       in its data_dir; the versions above are those that fit
-    docs/backups.md of autoodoo tells what else there is
-",
+BRINGING IT BACK, in the directory rescued/{alike}. The whole way, Odoo {odoo} included, is in
+docs/backups.md of autoodoo: \"Bringing a site back without autoodoo\".
+{restore}",
             configuration = "configuration/",
             globals = "databases/globals.sql",
             manifest = "manifest.json",
             site = self.site,
-            postgres = self.postgres_major,
             odoo = self.odoo_release,
         )
     }
@@ -186,6 +190,7 @@ mod tests {
             url: "https://odoo.example.com".to_owned(),
             odoo_release: 19,
             postgres_major: 17,
+            role: "odoo".to_owned(),
             databases: vec!["acme".to_owned(), "shop".to_owned()],
             targets: vec![
                 target("disk", "/srv/back up's"),

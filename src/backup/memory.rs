@@ -143,7 +143,9 @@ impl BackupMemory {
         let damaged = |error: serde_json::Error| {
             Failure::failed("what is remembered of the backups cannot be understood")
                 .because(error)
-                .hint("put `state/backups.json` back from a backup; or remove it after a look at each target")
+                .hint("see that each target is mounted and has its repository: without this file a place that is empty \
+                       gets a new one")
+                .hint("then remove `state/backups.json`: the next `autoodoo backup` makes it anew")
         };
         let Version { version } = serde_json::from_str(text).map_err(damaged)?;
         if version != VERSION {

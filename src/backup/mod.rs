@@ -5,6 +5,7 @@ pub mod kit;
 pub mod manifest;
 pub mod memory;
 pub mod plan;
+pub mod restore;
 pub mod shrink;
 pub mod source;
 pub mod words;

@@ -56,8 +56,8 @@ pub struct Facts {
     /// `None` where the databases could not be asked.
     pub weight: Option<Weight>,
     pub targets: Vec<TargetFacts>,
-    /// The site file names no further target.
-    pub only: bool,
+    /// What the site's targets lack together, in a sentence.
+    pub lack: Option<&'static str>,
     /// Containers with Odoo in them that a cold run stops; empty for a hot one.
     pub stopped_for_cold: Vec<String>,
     /// Containers that a killed cold run has left stopped.
@@ -105,10 +105,7 @@ impl BackupPlan {
         for target in &facts.targets {
             plan.back_up(facts, target);
         }
-        if facts.only {
-            plan.remarks
-                .push("there is one target only: a fire takes it together with the server".to_owned());
-        }
+        plan.remarks.extend(facts.lack.map(str::to_owned));
         plan
     }
 
@@ -203,7 +200,7 @@ mod tests {
         let odoo = vec!["acme-odoo-a".to_owned(), "acme-cron".to_owned()];
         let mut facts = facts();
         facts.targets.truncate(1);
-        facts.only = true;
+        facts.lack = Some("there is one target only");
         (facts.stopped_for_cold, facts.left_stopped) = (odoo.clone(), odoo);
         insta::assert_snapshot!(BackupPlan::new(&facts), @r"
         [1] start acme-odoo-a, acme-cron and wait for the login page: an earlier run was cut off while Odoo was stopped
@@ -212,7 +209,7 @@ mod tests {
         [4] hold one moment of acme, shop and its attachments: dump and attachments of a database must fit each other
         [5] start acme-odoo-a, acme-cron and wait for the login page: the moment is held; Odoo need not wait for the targets
         [6] back up to near (/srv/near), at most 1 GB: it is required
-        note: there is one target only: a fire takes it together with the server
+        note: there is one target only
         ");
     }
 

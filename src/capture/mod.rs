@@ -22,6 +22,7 @@ mod configuration;
 mod entries;
 mod held;
 mod moment;
+mod overwritten;
 mod pass;
 mod pipe;
 #[cfg(test)]
@@ -37,5 +38,5 @@ pub mod weight;
 pub use attachments::{attachments, examine};
 pub use client::Client;
 pub use moment::{Facts, Moment};
-pub use subject::{Secrets, Subject, Suspects};
+pub use subject::{Log, Secrets, Subject, Suspects};
 pub use sweep::sweep;

@@ -18,6 +18,7 @@ use super::client::Client;
 use super::configuration;
 use super::entries::{Database, Reading, Shared};
 use super::held::Held;
+use super::overwritten::overwritten;
 use super::pass::Trouble;
 use super::serve::{Request, Server};
 use super::stream::Proven;
@@ -68,7 +69,8 @@ impl<'a, E: Engine> Moment<'a, E> {
         subject: &'a Subject,
         reporter: &dyn Reporter,
     ) -> Result<Moment<'a, E>> {
-        let mut configuration = configuration::read(&subject.root)?;
+        let mut configuration = configuration::read(&subject.root, &subject.named)?;
+        configuration.left_out.extend(overwritten(engine, subject).await);
         let farms = Farms::begin(&subject.volume)?;
         let mut held = Vec::new();
         for database in &subject.databases {
@@ -92,7 +94,7 @@ impl<'a, E: Engine> Moment<'a, E> {
             configuration,
             globals,
             databases: held.iter().map(database).collect(),
-            logs: subject.logs.clone(),
+            logs: subject.logs.iter().map(|log| log.container.clone()).collect(),
             sealed: Mutex::new(None),
         };
         let server = Server {

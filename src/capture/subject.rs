@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::client::Client;
 use crate::backup::manifest::{BackupKind, ImageFacts, Manifest};
 use crate::name::DbName;
+use crate::site::named::NamedFile;
 
 /// A site, as far as a backup is concerned.
 #[derive(Debug, Clone)]
@@ -16,12 +17,13 @@ pub struct Subject {
     pub site_id: String,
     /// The site directory.
     pub root: PathBuf,
+    /// Files that the site file names.
+    pub named: Vec<NamedFile>,
     /// The directory on this host of the volume with Odoo's filestores.
     pub volume: PathBuf,
     pub databases: Vec<DbName>,
     pub client: Client,
-    /// Containers whose logs belong to the backup, by name.
-    pub logs: Vec<String>,
+    pub logs: Vec<Log>,
     /// Unix time in seconds; log lines before it are in an earlier backup.
     pub logs_since: Option<i64>,
     /// When the run began.
@@ -31,7 +33,17 @@ pub struct Subject {
     pub odoo_release: u32,
 }
 
-/// Whether `configuration/secrets` belongs to a copy.
+/// A log that belongs to the backup.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// The container's name.
+    pub container: String,
+    /// Since when it has run, if it writes lines as soon as it does.
+    pub begun: Option<Timestamp>,
+}
+
+/// Whether the secrets of the configuration belong to a copy: `secrets/`, `generated/`, and the keys and
+/// programs that the site file names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Secrets {
     Included,

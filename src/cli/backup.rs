@@ -34,7 +34,7 @@ pub enum BackupCommand {
     /// The recovery kit: what is needed to read the backups without this server
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Write a backup as one file that tar, zstd, age or gpg and pg_restore open
+    /// Write the site as it is now into one file that tar, zstd, age or gpg and pg_restore open
     Export(SealArgs),
     /// Prove that this server can neither change nor delete what a target holds (exit code 7 if it can)
     Probe(ProbeArgs),
@@ -120,6 +120,10 @@ pub struct SetupArgs {
     /// The SHA256 fingerprint of the ssh server's key, for use without a terminal
     #[arg(long, value_name = "FINGERPRINT")]
     pub host_key: Option<HostKey>,
+    /// For whom exports to a drop target are sealed: a recipient of age (age1…, or an ssh public key), or the file
+    /// of an OpenPGP public key; may be given several times, and is kept in secrets/backup/NAME.recipients
+    #[arg(long, value_name = "RECIPIENT")]
+    pub recipient: Vec<String>,
     /// Print what would be done and change nothing
     #[arg(long)]
     pub dry_run: bool,

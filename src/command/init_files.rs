@@ -73,9 +73,14 @@ struct Written {
 impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "wrote {} and secrets/; start the site with `autoodoo up`", self.site_file)?;
-        f.write_str(match self.backup_targets {
-            0 => "nothing is backed up yet: name a place under `backup:` in autoodoo.yaml",
-            _ => "nothing is backed up yet: make the targets ready with `autoodoo backup setup`",
-        })
+        let place = match self.backup_targets {
+            0 => "name a place under `backup:` in autoodoo.yaml, then ",
+            _ => "",
+        };
+        write!(
+            f,
+            "nothing is backed up yet: {place}set backups up with `autoodoo backup setup`, and keep the kit of \
+             `autoodoo backup key show` elsewhere"
+        )
     }
 }

@@ -72,7 +72,7 @@ pub trait Adapters {
     fn machine(&self) -> &Machine;
     /// Who listens on a port of the host, if anybody does.
     fn port_holder(&self, address: IpAddr, port: Port) -> Result<Option<String>>;
-    /// Resolves when the user wants the operation to stop.
+    /// Resolves when the operation is to stop: somebody wants it, or the terminal has gone.
     async fn interrupted(&self);
 }
 

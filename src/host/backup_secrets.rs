@@ -79,7 +79,7 @@ impl BackupSecrets {
     }
 
     /// For whom exports to a drop directory are sealed: recipients of age, one a line, or certificates of
-    /// OpenPGP; the owner puts them there. They are no secret.
+    /// OpenPGP. They are no secret.
     #[must_use]
     pub fn recipients_file(&self, name: &TargetName) -> PathBuf {
         self.dir.join(format!("{name}.recipients"))

@@ -11,5 +11,6 @@ pub mod ports;
 pub mod probe;
 pub mod random;
 pub mod secrets;
+pub mod signals;
 pub mod site_dir;
 pub mod ssh;

@@ -7,6 +7,7 @@ pub mod draft;
 pub mod fault;
 pub mod key_kind;
 pub mod locale;
+pub mod named;
 pub mod option;
 pub mod parse;
 pub mod release;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use autoodoo::backup::manifest::BackupKind;
-use autoodoo::capture::{Client, Subject};
+use autoodoo::capture::{Client, Log, Subject};
 use jiff::Timestamp;
 use sha1::{Digest, Sha1};
 
@@ -78,7 +78,7 @@ impl<'a> Site<'a> {
 
     pub fn subject(&self) -> Subject {
         Subject {
-            logs: vec![self.bench.container.clone()],
+            logs: vec![Log { container: self.bench.container.clone(), begun: None }],
             ..subject(&self.bench.container, &self.bench.volume, &self.database, self.root.path())
         }
     }
@@ -96,6 +96,7 @@ pub fn subject(container: &str, volume: &Path, database: &str, root: &Path) -> S
         site: "cap".into(),
         site_id: "cap".into(),
         root: root.to_owned(),
+        named: Vec::new(),
         volume: volume.to_owned(),
         databases: vec![database.parse().unwrap()],
         client: Client::own(container),

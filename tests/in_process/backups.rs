@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use autoodoo::engine::{Exec, ExecOutput};
+use autoodoo::engine::{Exec, ExecOutput, Stream};
 use autoodoo::host::lock::{Holder, SiteLock};
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -252,7 +252,7 @@ fn a_dry_run_changes_nothing() {
     let ran = site.done("backup --dry-run");
     assert!(ran.data.contains("hold one moment of acme"), "{}", ran.data);
     assert!(ran.data.contains("back up to near ("), "{}", ran.data);
-    assert!(ran.data.contains("note: there is one target only"), "{}", ran.data);
+    assert!(ran.data.contains("note: what destroys this server destroys its backups"), "{}", ran.data);
     assert_eq!(site.world.engine.changes(), Vec::<String>::new());
     assert_eq!(site.backups().len(), 0);
     for line in site.run("--json backup --dry-run").data.lines() {
@@ -281,6 +281,64 @@ fn files_are_listed_and_read_back_byte_for_byte() {
         let ran = site.run(line);
         assert_eq!(ran.code, code, "{line}: {ran:?}");
     }
+}
+
+/// What is not in it is made anew, or is a matter of this host alone.
+#[test]
+fn every_file_that_a_restored_site_needs_is_in_the_backup() {
+    const ANEW: [&str; 5] = ["generated/nginx/candidate/", "near/", "far/", "volumes/", "state/"];
+    let site = Site::new();
+    site.done("backup");
+    let ls = site.done("backup ls latest configuration").data;
+    let saved: BTreeSet<&str> =
+        ls.lines().filter_map(|line| line.split_once("configuration/").map(|(_, path)| path)).collect();
+    let there = files_below(site.world.root());
+    assert!(there.len() > 20, "{there:?}");
+    for path in &there {
+        let anew = path != "state/state.json" && ANEW.iter().any(|part| path.starts_with(part));
+        assert_eq!(saved.contains(path.as_str()), !anew, "{path}: {saved:#?}");
+    }
+    assert!(saved.contains("ca.crt") && saved.contains("secrets/ca.key"));
+}
+
+fn files_below(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut directories = vec![root.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => directories.push(path),
+                false => found.push(path.strip_prefix(root).unwrap().display().to_string()),
+            }
+        }
+    }
+    found
+}
+
+/// The engine keeps a part of each log: what it has overwritten since the last backup is in none.
+#[test]
+fn log_lines_that_were_lost_before_they_were_backed_up_are_told() {
+    let site = Site::new();
+    let write = |container: &str, line: &str| site.world.engine.write_log(container, Stream::Stderr, line);
+    write("acme-postgres", "2026-05-01T00:00:00.5Z ready to accept connections");
+    write("acme-odoo-a", "2026-05-29T02:00:00.123456789Z GET /web");
+    write("acme-cron", "no time");
+    let first = site.done("backup");
+    assert!(!first.data.contains("not in it"), "{first:?}");
+    site.world.pass(SignedDuration::from_hours(24));
+    let second = site.done("backup");
+    let told: Vec<&str> = second.data.lines().filter(|line| line.contains("not in it: logs of ")).collect();
+    let gap = |container: &str, until: &str| {
+        format!(
+            "not in it: logs of {container} from 2026-05-28 20:26 UTC to {until} UTC were overwritten before they were \
+             backed up"
+        )
+    };
+    let now = "2026-05-29 20:26";
+    assert_eq!(told, [gap("acme-nginx-a", now), gap("acme-odoo-a", "2026-05-29 02:00")]);
+    let manifest = site.done("backup cat latest manifest.json").data;
+    assert!(manifest.contains("logs of acme-odoo-a from "), "{manifest}");
 }
 
 #[test]

@@ -180,8 +180,52 @@ fn a_host_key_is_for_one_target() {
     assert!(ran.talk.contains("--host-key is for one ssh target, and 2 are meant"), "{ran:?}");
     let unknown = world.run("backup setup dusk");
     assert!(unknown.code == 2 && unknown.talk.contains("did you mean `disk`?"), "{unknown:?}");
-    let drop = good(world.run(&format!("backup setup drop-example-com --host-key {HOST_KEY}"))).data;
+    let setup = format!("backup setup drop-example-com --host-key {HOST_KEY} --recipient {RECIPIENT}");
+    let drop = good(world.run(&setup)).data;
     assert!(drop.contains("takes sealed exports") && drop.contains("restrict,command="), "{drop}");
+}
+
+const DROP: &str = "drop+sftp://b@drop.example.com/in";
+const RECIPIENTS: &str = "secrets/backup/drop-example-com.recipients";
+const RECIPIENT: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN";
+
+#[test]
+fn a_drop_target_is_not_ready_while_nobody_can_open_what_it_takes() {
+    let world = with_targets(&["./disk", DROP]);
+    let setup = format!("backup setup drop-example-com --host-key {HOST_KEY}");
+    assert!(good(world.run(&format!("{setup} --dry-run"))).data.contains("ask for whom exports are sealed"));
+    let nobody = world.run(&setup);
+    assert_eq!(nobody.code, 2, "{nobody:?}");
+    assert!(nobody.data.contains("NOT READY") && nobody.data.contains("nobody is named in "), "{nobody:?}");
+    assert!(nobody.data.contains("backup setup drop-example-com --recipient"), "{nobody:?}");
+
+    let said = good(world.run(&format!("{setup} --recipient {RECIPIENT}"))).data;
+    assert!(said.contains("takes sealed exports"), "{said}");
+    assert_eq!(world.text(RECIPIENTS), format!("{RECIPIENT}\n"));
+    assert!(!good(world.run(&format!("{setup} --dry-run"))).data.contains("for whom exports"));
+    let wrong = world.run(&format!("{setup} --recipient AGE-SECRET-KEY-1GQ9778V"));
+    assert!(wrong.code == 2 && wrong.data.contains("a private key stands where"), "{wrong:?}");
+    assert!(!wrong.data.contains("GQ9778V"), "{wrong:?}");
+    good(world.run(&setup));
+    assert_eq!(world.text(RECIPIENTS), format!("{RECIPIENT}\n"), "what is in force stays");
+
+    let disk = world.run(&format!("backup setup disk --recipient {RECIPIENT}"));
+    assert_eq!(disk.code, 2);
+    assert!(disk.talk.contains("--recipient is for one drop target, and 0 are meant"), "{disk:?}");
+}
+
+#[test]
+fn a_person_is_asked_for_whom_exports_are_sealed() {
+    let mut world = with_targets(&[DROP]);
+    world.prompter = Scripted::new([Yes, Say(RECIPIENT), Say(OTHER), Say("none")]);
+    good(world.run("backup setup"));
+    let questions =
+        ["Is this the key of drop.example.com?", "Recipient", "One more recipient", "One more recipient"];
+    assert_eq!(world.prompter.heard(), questions);
+    assert_eq!(world.text(RECIPIENTS), format!("{RECIPIENT}\n{OTHER}\n"));
+    world.prompter = Scripted::new([]);
+    good(world.run("backup setup"));
 }
 
 #[test]
@@ -252,9 +296,14 @@ fn init_says_that_nothing_is_backed_up_yet() {
     let none = World::new();
     let ran = good(none.run("init --yes --name acme"));
     assert!(ran.data.contains("nothing is backed up yet: name a place under `backup:`"), "{ran:?}");
+    assert!(ran.data.contains("then set backups up with `autoodoo backup setup`"), "{ran:?}");
     let some = World::new();
     let ran = good(some.run("init --yes --name acme --backup-to /srv/b --backup-to sftp://b@h/x"));
-    assert!(ran.data.contains("nothing is backed up yet: make the targets ready"), "{ran:?}");
+    assert!(
+        ran.data.contains("nothing is backed up yet: set backups up with `autoodoo backup setup`"),
+        "{ran:?}"
+    );
+    assert!(ran.data.contains("keep the kit of `autoodoo backup key show` elsewhere"), "{ran:?}");
     assert!(
         some.text("autoodoo.yaml").contains("url: \"sftp://b@h/x\"")
             || some.text("autoodoo.yaml").contains("url: sftp://b@h/x")

@@ -109,7 +109,7 @@ async fn at_desk<A: Adapters>(
         context.ui.note(remark.clone());
     }
     let kind = if args.cold { BackupKind::Cold } else { BackupKind::Hot };
-    let since = logs_since(&loaded.dir.backups()?, targets);
+    let since = logs_since(&loaded.dir.backups()?, targets, context.adapters.clock().now());
     let subject = subject(context, loaded, observed, desk, weighed.names, kind, since)?;
     let label = Label { site: subject.site.clone(), tags: vec![kind.word().to_owned()], time: subject.began };
     let progress = Arc::new(Progress::default());

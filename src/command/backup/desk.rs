@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
+
 use crate::apply::client;
 use crate::backup::manifest::{BackupKind, ImageFacts};
 use crate::backup::memory::BackupMemory;
-use crate::capture::{Client, Subject, weight};
+use crate::capture::{Client, Log, Subject, weight};
 use crate::command::open::running;
 use crate::command::site::Loaded;
 use crate::command::up::with_situation;
@@ -13,7 +15,7 @@ use crate::command::{Adapters, Context};
 use crate::engine::Engine;
 use crate::failure::{Failure, Result};
 use crate::name::DbName;
-use crate::observed::{Labelled, Observed};
+use crate::observed::{Container, Labelled, Observed};
 use crate::plan::up::pinned;
 use crate::render::libpq::Endpoint;
 use crate::site::External;
@@ -142,6 +144,7 @@ pub fn subject<A: Adapters>(
         site: loaded.site.name.to_string(),
         site_id: loaded.owner.site_id.clone(),
         root: loaded.dir.root().to_owned(),
+        named: loaded.site.named_files(),
         volume: volume(loaded, observed)?,
         databases,
         client: desk.client.clone(),
@@ -154,23 +157,33 @@ pub fn subject<A: Adapters>(
     })
 }
 
-fn logs(loaded: &Loaded, observed: &Observed) -> Vec<String> {
+fn logs(loaded: &Loaded, observed: &Observed) -> Vec<Log> {
     let speaks =
         |role| matches!(role, Some(Role::Postgres | Role::Tunnel | Role::Odoo | Role::Cron | Role::Nginx));
     let ours = observed.containers.iter().filter(|container| {
         container.site_id() == Some(loaded.owner.site_id.as_str()) && speaks(container.role())
     });
-    let mut names: Vec<String> = ours.map(|container| container.name.clone()).collect();
-    names.sort();
-    names
+    let mut logs: Vec<Log> = ours.map(log).collect();
+    logs.sort_by(|a, b| a.container.cmp(&b.container));
+    logs
 }
 
-/// Since when a target may lack log lines; `None` where one has none at all. In Unix seconds.
+fn log(container: &Container) -> Log {
+    // A tunnel may be silent for ever; the others tell that they start.
+    let tells = container.role() != Some(Role::Tunnel);
+    let started = container.started_at.as_ref().filter(|_| tells);
+    Log { container: container.name.clone(), begun: started.and_then(|time| time.parse().ok()) }
+}
+
+/// Since when a target may lack log lines; `None` where one has none at all, and where nobody can tell:
+/// a backup that was made after `now` was dated by a clock that has been put right since. In Unix
+/// seconds.
 #[must_use]
-pub fn logs_since(memory: &BackupMemory, targets: &[Target]) -> Option<i64> {
-    let last =
-        targets.iter().map(|target| Some(memory.target(target)?.last_success.as_ref()?.time.as_second()));
-    last.collect::<Option<Vec<i64>>>()?.into_iter().min()
+pub fn logs_since(memory: &BackupMemory, targets: &[Target], now: Timestamp) -> Option<i64> {
+    let last = targets.iter().map(|target| Some(memory.target(target)?.last_success.as_ref()?.time));
+    let last: Vec<Timestamp> = last.collect::<Option<_>>()?;
+    let is_known = last.iter().all(|time| *time <= now);
+    last.into_iter().min().filter(|_| is_known).map(Timestamp::as_second)
 }
 
 fn images(loaded: &Loaded, observed: &Observed) -> Vec<ImageFacts> {
@@ -184,4 +197,37 @@ fn images(loaded: &Loaded, observed: &Observed) -> Vec<ImageFacts> {
         ImageFacts { service: service.to_owned(), reference: reference.to_string(), id, digests }
     });
     facts.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::memory::Success;
+
+    #[test]
+    fn log_lines_are_read_from_the_oldest_last_backup_on_unless_its_time_cannot_be() {
+        let hour = |number: i64| Timestamp::from_second(1_780_000_000 + number * 3600).unwrap();
+        let target = |name: &str| Target {
+            name: name.parse().unwrap(),
+            place: format!("/srv/{name}").parse().unwrap(),
+            required: true,
+            own_password: false,
+        };
+        let targets = [target("one"), target("two")];
+        let mut memory = BackupMemory::default();
+        let mut succeeded = |target: &Target, time| {
+            let snapshot = "ab".repeat(32);
+            let success = Success { time, snapshot, bytes: 1, added: 1, seconds: 1, damaged: false };
+            memory.succeeded(target, success);
+            memory.clone()
+        };
+        let table = [
+            (succeeded(&targets[0], hour(5)), None, "one target has no backup"),
+            (succeeded(&targets[1], hour(3)), Some(hour(3).as_second()), "the older one counts"),
+            (succeeded(&targets[0], hour(9)), None, "the clock went back"),
+        ];
+        for (memory, since, why) in table {
+            assert_eq!(logs_since(&memory, &targets, hour(8)), since, "{why}");
+        }
+    }
 }

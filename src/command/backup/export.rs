@@ -52,6 +52,10 @@ pub async fn cmd_export<A: Adapters>(context: &Context<'_, A>, args: &SealArgs) 
     let site = Site { context, loaded: &loaded, engine: &engine, observed: &observed };
     let done = site.export(&desk, args, recipients, into).await;
     let cleared = desk.clear(&engine).await;
+    if done.is_err() {
+        // Whatever went wrong, and whenever: what a cold one has stopped runs again.
+        cold::start_what_stands_still(context, &loaded, &engine).await?;
+    }
     let exported = done?;
     remember(context, &loaded)?;
     tell(context, &args.file, &exported)?;
@@ -90,8 +94,8 @@ fn is_standard_output(file: &Path) -> bool {
 fn advise<A: Adapters>(context: &Context<'_, A>, file: &Path, recipients: &Recipients) {
     if !recipients.is_sealed() {
         context.ui.warning(
-            "this export is not sealed: whoever has the file can read all of it; \
-             secrets/ and generated/ of the site directory are left out",
+            "this export is not sealed: whoever has the file can read all of it; secrets/ and generated/ of the \
+             site directory are left out, and the keys and the DNS hook that autoodoo.yaml names",
         );
     }
     let suffix = recipients.suffix();
@@ -244,7 +248,9 @@ impl<A: Adapters> Exporting<'_, A> {
             Err(failure) => return Err(explained(failure, lost)),
         };
         // Everything was read before it was lost.
-        lost.into_iter().for_each(|lost| context.ui.warning(lost.to_string()));
+        if let Some(lost) = lost {
+            context.ui.warning(lost.to_string());
+        }
         Ok(Exported {
             event: "exported",
             file: self.file.to_owned(),
@@ -354,10 +360,10 @@ impl Work {
     pub fn export<T>(&self, write: impl FnOnce(Export<'_>) -> Result<T>) -> Result<T> {
         let watch = |read| {
             self.progress.done.fetch_add(read, Ordering::Relaxed);
-            match self.progress.stop.load(Ordering::Relaxed) {
-                true => Err(io::Error::other("the export was stopped")),
-                false => Ok(()),
+            if self.progress.stop.load(Ordering::Relaxed) {
+                return Err(io::Error::other("the export was stopped"));
             }
+            Ok(())
         };
         let Work { source, subject, recipients, .. } = self;
         write(Export { source: &**source, subject, recipients, watch: &watch })

@@ -3,6 +3,7 @@
 use super::cold;
 use super::copy::is_repository;
 use super::desk::{Desk, databases, volume};
+use crate::backup::health;
 use crate::backup::memory::BackupMemory;
 use crate::backup::plan::{BackupPlan, Facts, TargetFacts, Weight};
 use crate::capture::weight;
@@ -92,7 +93,7 @@ pub fn plan(
                 last_added: last_added(&memory, target),
             })
             .collect(),
-        only: loaded.site.backup.targets.len() < 2,
+        lack: health::lack(&loaded.site.backup.targets),
         left_stopped,
     };
     Ok(BackupPlan::new(&facts))

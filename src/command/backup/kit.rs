@@ -11,6 +11,7 @@ use crate::cli::KeyCommand;
 use crate::command::site::{Loaded, load, load_locked};
 use crate::command::{Adapters, Context};
 use crate::failure::{Failure, Result};
+use crate::render::libpq::Endpoint;
 use crate::secret::Secret;
 use crate::site::backup::{Place, Target};
 
@@ -70,6 +71,7 @@ fn kit(loaded: &Loaded) -> Result<Kit> {
         url: site.url(),
         odoo_release: site.odoo.release.number(),
         postgres_major: site.postgres.major,
+        role: Endpoint::of(&site.postgres).user,
         databases: site.databases().into_iter().map(|database| database.name.to_string()).collect(),
         targets: targets.iter().map(kit_target).collect::<Result<_>>()?,
     })

@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::access;
-use super::kit;
 use super::opened::{absent, blocking, chosen, expected};
+use super::{access, kit, sealing};
 use crate::backup::memory::BackupMemory;
 use crate::cli::SetupArgs;
 use crate::command::site::{Loaded, load, load_locked};
@@ -34,7 +33,7 @@ pub async fn cmd_setup<A: Adapters>(context: &Context<'_, A>, args: &SetupArgs) 
         return context.ui.result(&Planned::of(&loaded, &targets)?);
     }
     // A question left open for the night must not keep the site from a renewal.
-    let asked = answers::ask(context, &loaded, &targets, args.host_key.as_ref())?;
+    let asked = answers::ask(context, &loaded, &targets, args)?;
     let (loaded, _lock) = load_locked(context, "backup setup")?;
     if chosen(&loaded, &names)? != targets {
         return Err(Failure::failed("autoodoo.yaml was changed meanwhile; nothing was done")
@@ -71,7 +70,8 @@ async fn make_ready<A: Adapters>(
     ensure_key(context, loaded, target)?;
     write_down(loaded, target, &answers)?;
     if matches!(target.place, Place::Drop { .. }) {
-        return Ok(Ready::Exports);
+        let now = context.adapters.clock().now();
+        return sealing::of_target(&loaded.dir.backup_secrets(), &target.name, now).map(|_| Ready::Exports);
     }
     let mut memory = loaded.dir.backups()?;
     ensure_password(context, loaded, target, &memory)?;
@@ -93,6 +93,9 @@ fn write_down(loaded: &Loaded, target: &Target, answers: &Answers) -> Result<()>
     let secrets = loaded.dir.backup_secrets();
     if let Some((user, secret)) = &answers.credentials {
         secrets.save_credentials(&target.name, user, secret)?;
+    }
+    if let Some(recipients) = &answers.recipients {
+        files::write_atomic(&secrets.recipients_file(&target.name), recipients, 0o600)?;
     }
     match &answers.known_host {
         Some(line) => files::write_atomic(&secrets.known_hosts(&target.name), line.as_bytes(), 0o600),

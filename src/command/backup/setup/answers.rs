@@ -1,6 +1,10 @@
 //! What only a person can tell: whose key a server shows, and what lets this site in.
 
+use jiff::Timestamp;
+
+use crate::cli::SetupArgs;
 use crate::command::backup::access::no_credentials;
+use crate::command::backup::sealing;
 use crate::command::site::Loaded;
 use crate::command::{Adapters, Context};
 use crate::failure::{Failure, Result};
@@ -19,6 +23,8 @@ pub struct Answers {
     /// The line of known_hosts by which its server is known from now on.
     pub known_host: Option<String>,
     pub credentials: Option<(String, Secret)>,
+    /// The content of the file that says for whom exports are sealed.
+    pub recipients: Option<Vec<u8>>,
 }
 
 pub enum Asked {
@@ -60,31 +66,39 @@ pub fn ask<A: Adapters>(
     context: &Context<'_, A>,
     loaded: &Loaded,
     targets: &[Target],
-    host_key: Option<&HostKey>,
+    args: &SetupArgs,
 ) -> Result<Vec<Asked>> {
-    let has_key = |target: &&Target| matches!(target.place, Place::Sftp { .. } | Place::Drop { .. });
-    let servers = targets.iter().filter(has_key).count();
-    if host_key.is_some() && servers != 1 {
+    let drops = targets.iter().filter(|target| matches!(target.place, Place::Drop { .. })).count();
+    let repositories = targets.iter().filter(|target| matches!(target.place, Place::Sftp { .. })).count();
+    let servers = repositories + drops;
+    if args.host_key.is_some() && servers != 1 {
         return Err(Failure::usage(format!("--host-key is for one ssh target, and {servers} are meant"))
             .hint("name the target, as in `autoodoo backup setup offsite --host-key SHA256:…`"));
     }
+    if !args.recipient.is_empty() && drops != 1 {
+        return Err(Failure::usage(format!("--recipient is for one drop target, and {drops} are meant"))
+            .hint("name the target, as in `autoodoo backup setup drop --recipient age1…`"));
+    }
     let secrets = loaded.dir.backup_secrets();
-    let asking = Asking { context, secrets: &secrets };
-    targets.iter().map(|target| asking.of(loaded, target, host_key)).collect()
+    let asking = Asking { context, secrets: &secrets, args };
+    targets.iter().map(|target| asking.of(loaded, target)).collect()
 }
 
 struct Asking<'a, A> {
     context: &'a Context<'a, A>,
     secrets: &'a BackupSecrets,
+    args: &'a SetupArgs,
 }
 
 impl<A: Adapters> Asking<'_, A> {
-    fn of(&self, loaded: &Loaded, target: &Target, host_key: Option<&HostKey>) -> Result<Asked> {
+    fn of(&self, loaded: &Loaded, target: &Target) -> Result<Asked> {
         match &target.place {
             Place::Local { .. } => Ok(Asked::Ready(Answers::default())),
-            Place::Sftp { host, port, .. } | Place::Drop { host, port, .. } => {
-                self.host_key(target, host, *port, host_key)
-            }
+            Place::Sftp { host, port, .. } => self.host_key(target, host, *port),
+            Place::Drop { host, port, .. } => match self.host_key(target, host, *port)? {
+                Asked::Ready(answers) => self.recipients(target, answers),
+                lacks @ Asked::Lacks(_) => Ok(lacks),
+            },
             Place::S3 { .. } | Place::Rest { .. } => {
                 let known =
                     loaded.dir.backups()?.target(target).is_some_and(|found| found.repository.is_some());
@@ -100,13 +114,7 @@ impl<A: Adapters> Asking<'_, A> {
 
     /// The key that the server shows must be the one that was confirmed, or be confirmed now: by the
     /// fingerprint on the command line or by a person. Nothing is trusted at first sight.
-    fn host_key(
-        &self,
-        target: &Target,
-        host: &HostName,
-        port: Port,
-        given: Option<&HostKey>,
-    ) -> Result<Asked> {
+    fn host_key(&self, target: &Target, host: &HostName, port: Port) -> Result<Asked> {
         let shown = match self.context.adapters.ssh().host_keys(host, port) {
             Ok(lines) => {
                 Shown { server: format!("{host}:{port}"), keys: in_order(fingerprints(&lines)), lines }
@@ -119,7 +127,7 @@ impl<A: Adapters> Asking<'_, A> {
                 return Ok(Asked::Lacks(failure.hint(hint)));
             }
         };
-        if let Some(given) = given {
+        if let Some(given) = &self.args.host_key {
             return Ok(shown
                 .pinned(given)
                 .map_or_else(|| Asked::Lacks(not_shown(&shown, given)), Asked::known_host));
@@ -147,6 +155,24 @@ impl<A: Adapters> Asking<'_, A> {
                 Ok(Asked::Lacks(Failure::failed(format!("the key of {} was not confirmed", shown.server))))
             }
         }
+    }
+
+    /// Exports are sealed for these. What is in force stays, unless others are named now.
+    fn recipients(&self, target: &Target, answers: Answers) -> Result<Asked> {
+        let now = self.context.adapters.clock().now();
+        let said = if !self.args.recipient.is_empty() {
+            self.args.recipient.clone()
+        } else if let (Some(prompter), true) =
+            (self.prompter(), sealing::names_nobody(self.secrets, &target.name)?)
+        {
+            recipients(prompter, target, now)?
+        } else {
+            return Ok(Asked::Ready(answers));
+        };
+        Ok(match sealing::file_for(&said, now) {
+            Ok(file) => Asked::Ready(Answers { recipients: Some(file), ..answers }),
+            Err(failure) => Asked::Lacks(failure),
+        })
     }
 
     /// S3 has to have them; a REST server may do without, so that is asked only once.
@@ -184,6 +210,39 @@ fn rest(prompter: &dyn Prompter, target: &Target) -> Result<Option<(String, Secr
     }
     Ok(Some((user, prompter.password("Password")?)))
 }
+
+/// As many as there are.
+fn recipients(prompter: &dyn Prompter, target: &Target, now: Timestamp) -> Result<Vec<String>> {
+    let mut said: Vec<String> = Vec::new();
+    loop {
+        let (question, explanation, default) = match said.len() {
+            0 => ("Recipient", format!("Exports to target {} are sealed. {RECIPIENT}", target.name), None),
+            _ => ("One more recipient", "`none` is the end.".to_owned(), Some(NONE.to_owned())),
+        };
+        let validate = |answer: &str| {
+            if answer == NONE && !said.is_empty() {
+                return Ok(());
+            }
+            let all: Vec<String> = said.iter().cloned().chain([answer.to_owned()]).collect();
+            sealing::file_for(&all, now).map(drop).map_err(|failure| failure.to_string())
+        };
+        let answer = prompter.text(&Text {
+            question: question.to_owned(),
+            explanation,
+            default,
+            validate: &validate,
+        })?;
+        if answer == NONE && !said.is_empty() {
+            return Ok(said);
+        }
+        said.push(answer);
+    }
+}
+
+const NONE: &str = "none";
+const RECIPIENT: &str = "Only who has the private key of a recipient opens them, so it should be in another place: a \
+                         recipient of age (age1…, or an ssh public key), or the path of a file with an OpenPGP \
+                         public key.";
 
 fn one_line(
     prompter: &dyn Prompter,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::command::backup::sealing;
 use crate::command::site::Loaded;
 use crate::failure::Result;
 use crate::host::files;
@@ -28,6 +29,7 @@ struct Facts {
     key: bool,
     host_key: bool,
     credentials: bool,
+    recipients: bool,
     repository: bool,
 }
 
@@ -39,6 +41,7 @@ impl Facts {
             key: files::mode_of(&secrets.ssh_key(name))?.is_some(),
             host_key: files::mode_of(&secrets.known_hosts(name))?.is_some(),
             credentials: secrets.credentials(name)?.is_some(),
+            recipients: !sealing::names_nobody(&secrets, name)?,
             repository: loaded.dir.backups()?.target(target).is_some_and(|found| found.repository.is_some()),
         })
     }
@@ -78,6 +81,9 @@ fn steps(target: &Target, facts: &Facts) -> Vec<Step> {
             let host_key = format!("ask {host}:{port} for its host key, and you whether it is the right one");
             step(!facts.host_key, host_key, "nobody has said yet by which key the server is known");
             step(!facts.key, format!("make the ssh key secrets/backup/ssh/{name}"), "the target has none");
+            let ask =
+                format!("ask for whom exports are sealed, and keep it in secrets/backup/{name}.recipients");
+            step(!repository && !facts.recipients, ask, "the file names nobody");
         }
         Place::S3 { .. } | Place::Rest { .. } => {
             let ask = format!("ask for the credentials, and keep them in secrets/backup/{name}.credentials");
@@ -125,6 +131,7 @@ mod tests {
             key: there,
             host_key: there,
             credentials: there,
+            recipients: there,
             repository: there,
         };
         let targets = [
