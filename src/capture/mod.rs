@@ -34,7 +34,7 @@ mod subject;
 mod sweep;
 pub mod weight;
 
-pub use attachments::{attachments, examine};
+pub use attachments::examine;
 pub use client::Client;
 pub use moment::{Facts, Moment};
 pub use subject::{Secrets, Subject};

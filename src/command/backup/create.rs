@@ -102,9 +102,9 @@ async fn at_desk<A: Adapters>(
     args: &CreateArgs,
     desk: &Desk,
 ) -> Result<Outcome> {
-    let weighed = weigh(loaded, engine, desk, targets).await?;
+    let weighed = weigh(context, loaded, engine, desk, targets).await?;
     let names = weighed.names.iter().map(ToString::to_string).collect();
-    let plan = plan(loaded, observed, targets, args, names, Some(weighed.weight))?;
+    let plan = plan(loaded, observed, targets, args, names, weighed.weight)?;
     for remark in &plan.remarks {
         context.ui.note(remark.clone());
     }
