@@ -13,17 +13,20 @@ use crate::failure::{Context, Result};
 use crate::filestore::{self, Named, Standing};
 use crate::name::DbName;
 
-/// The files that rows of this database name now, sorted by name. None in a database in which Odoo has
-/// not been installed.
-pub async fn attachments<E: Engine>(engine: &E, client: &Client, database: &DbName) -> Result<Vec<Named>> {
+/// Hands out the files that rows of this database name now, sorted by name. None in a database in which
+/// Odoo has not been installed.
+async fn attachments<E: Engine>(
+    engine: &E,
+    client: &Client,
+    database: &DbName,
+    take: &mut dyn FnMut(Named),
+) -> Result<()> {
     let mut session = Session::open(engine, client, database.as_str(), PROMPT).await?;
-    let mut named = Vec::new();
     if session.value(sql::HAS_ATTACHMENTS, PROMPT).await? == "t" {
         let list = format!("{};", sql::ATTACHMENTS);
-        let mut take = |line: &str| Named::parse(line).map(|line| named.push(line));
-        session.run(&list, READING, &mut take).await?;
+        session.run(&list, READING, &mut |line| Named::parse(line).map(&mut *take)).await?;
     }
-    Ok(named)
+    Ok(())
 }
 
 /// Reads every attachment of a database that serves meanwhile. `volume` is the directory of Odoo's
@@ -36,7 +39,9 @@ pub async fn examine<E: Engine>(
     done: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 ) -> Result<Standing> {
-    let named = attachments(engine, client, database).await?;
+    let client = &client.examining();
+    let mut named = Vec::new();
+    attachments(engine, client, database, &mut |one| named.push(one)).await?;
     let (volume, name) = (volume.to_owned(), database.to_string());
     let examining = move || filestore::examine(&volume, &name, &named, &done, &stop);
     let examined = tokio::task::spawn_blocking(examining).await;
@@ -45,8 +50,9 @@ pub async fn examine<E: Engine>(
         return Ok(standing);
     }
     // A row that was deleted since then may have taken its file with it.
-    let still = attachments(engine, client, database).await?;
-    let is_named = |name: &String| still.binary_search_by(|named| named.name.cmp(name)).is_ok();
-    standing.missing.retain(is_named);
+    let (missing, mut still) = (&standing.missing, Vec::new());
+    let mut take = |named: Named| still.extend(missing.binary_search(&named.name).map(|_| named.name));
+    attachments(engine, client, database, &mut take).await?;
+    standing.missing = still;
     Ok(standing)
 }

@@ -8,6 +8,8 @@ use crate::engine::Exec;
 pub struct Client {
     pub container: String,
     way: Way,
+    /// How its sessions are called.
+    application: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,18 +22,26 @@ enum Way {
 
 /// How sessions of a backup are called in `pg_stat_activity`. What a killed run left is known by it.
 pub(super) const APPLICATION: &str = "autoodoo:backup";
+/// Those of an examination, which takes no lock of the site: a backup that begins leaves them alone.
+const EXAMINATION: &str = "autoodoo:fsck";
 
 impl Client {
     /// Of a server of the site's own: its container.
     #[must_use]
     pub fn own(container: impl Into<String>) -> Client {
-        Client { container: container.into(), way: Way::Superuser }
+        Client { container: container.into(), way: Way::Superuser, application: APPLICATION }
     }
 
     /// Of a server elsewhere: a one-off container ([`crate::stack::server::client`]) that was furnished.
     #[must_use]
     pub fn elsewhere(container: impl Into<String>) -> Client {
-        Client { container: container.into(), way: Way::Service }
+        Client { container: container.into(), way: Way::Service, application: APPLICATION }
+    }
+
+    /// The same, for one who looks at a site that may be backed up meanwhile.
+    #[must_use]
+    pub fn examining(&self) -> Client {
+        Client { application: EXAMINATION, ..self.clone() }
     }
 
     /// The server is the site's own, with nobody else's data, and we are its superuser.
@@ -52,7 +62,7 @@ impl Client {
                 Exec::new(argv.into_iter().chain(words)).user("postgres")
             }
         };
-        exec.env("PGAPPNAME", APPLICATION).env("PGCLIENTENCODING", "UTF8")
+        exec.env("PGAPPNAME", self.application).env("PGCLIENTENCODING", "UTF8")
     }
 }
 
@@ -70,5 +80,7 @@ mod tests {
         assert_eq!((elsewhere.argv.join(" ").as_str(), elsewhere.user), (line, None));
         assert_eq!(elsewhere.env["PGAPPNAME"], APPLICATION);
         assert!(elsewhere.env.contains_key("PGSERVICEFILE"));
+        let examining = Client::own("acme-postgres").examining().exec("psql", "acme", &[]);
+        assert!(!examining.env["PGAPPNAME"].starts_with(APPLICATION), "a sweep would end it");
     }
 }

@@ -24,11 +24,15 @@ pub(super) const READING: Duration = Duration::from_mins(30);
 /// Seconds. Odoo's collector holds the table while it removes files; what holds it longer is a change
 /// of its definition, in the middle of which there is no moment to capture.
 const LOCK_WAIT: u64 = 60;
+/// The same for tables whose rows are counted.
+const HOLDING: Duration = Duration::from_secs(sql::LOCK_PATIENCE + PROMPT.as_secs());
 
 /// A database whose snapshot stays importable, and whose files stay.
 pub(super) struct Held<S> {
     pub name: String,
-    /// Session B. Whoever uses it has the server to himself.
+    /// Session B. Whoever uses it has the server to himself. It has the snapshot and no lock on a table:
+    /// a migration of Odoo's would wait for it until the last target is done, and everybody who reads
+    /// the table behind that migration, we too.
     session: Mutex<Session<S>>,
     pub snapshot: String,
     pub at: Timestamp,
@@ -61,7 +65,8 @@ impl<S: ExecStream> Held<S> {
             hold_off(&mut collector, name, reporter).await?;
             let held = Instant::now();
             let snapshot = session.value(sql::EXPORT, PROMPT).await?;
-            let farm = plant(&mut session, farms.farm(name)?).await?;
+            collector.ask(&format!("{};", sql::adopt(&snapshot)), PROMPT).await?;
+            let farm = plant(&mut collector, farms.farm(name)?).await?;
             let committed = collector.ask("COMMIT;", PROMPT).await;
             committed.map_err(|failure| {
                 failure.hint("the lock on ir_attachment was lost: files may have gone; run the backup again")
@@ -107,7 +112,8 @@ impl<S: ExecStream> Held<S> {
         client: &Client,
     ) -> Result<BTreeMap<String, u64>> {
         let mut session = Session::open(engine, client, &self.name, PROMPT).await?;
-        session.ask(&(sql::import(&self.snapshot).join(";\n") + ";"), PROMPT).await?;
+        session.ask(&(sql::reading(&self.snapshot).join(";\n") + ";"), PROMPT).await?;
+        session.ask(&sql::hold(), HOLDING).await?;
         let mut rows = BTreeMap::new();
         let mut take = |line: &str| {
             let parsed =
@@ -116,7 +122,7 @@ impl<S: ExecStream> Held<S> {
             rows.insert(table.to_owned(), count);
             Ok(())
         };
-        session.run(sql::ROWS, READING, &mut take).await?;
+        session.run(&sql::rows(), READING, &mut take).await?;
         Ok(rows)
     }
 }
@@ -147,6 +153,7 @@ fn locked(name: &str, failure: Failure) -> Failure {
     .hint("run the backup again when that is done")
 }
 
+/// Session A reads what it has locked: any other would wait behind a migration that waits for A.
 async fn plant<S: ExecStream>(session: &mut Session<S>, mut farm: Farm) -> Result<Farm> {
     let list = format!("{};", sql::ATTACHMENTS);
     session.run(&list, READING, &mut |line| farm.plant(&Named::parse(line)?)).await?;

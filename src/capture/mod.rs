@@ -2,8 +2,9 @@
 //! to repositories and exports.
 //!
 //! For each database: session A holds Odoo's attachment collector off (`LOCK TABLE ir_attachment IN
-//! ROW EXCLUSIVE MODE`), session B exports a snapshot and lists the attachments; the files are hard
-//! linked; A ends; B stays until everything has been read, so that every dump is of that moment.
+//! ROW EXCLUSIVE MODE`), session B exports a snapshot, which A adopts to list the attachments; the files
+//! are hard linked; A ends; B stays, without a lock on any table, until everything has been read, so
+//! that every dump is of that moment.
 //!
 //! Repositories read on threads of their own; the engine is asked on the program's one thread. Dumps
 //! and logs pass from here to there in chunks, through channels that hold a few of them.
@@ -35,7 +36,7 @@ mod subject;
 mod sweep;
 pub mod weight;
 
-pub use attachments::{attachments, examine};
+pub use attachments::examine;
 pub use client::Client;
 pub use moment::{Facts, Moment};
 pub use subject::{Log, Secrets, Subject, Suspects};

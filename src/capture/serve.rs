@@ -11,13 +11,13 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::oneshot;
 
 use super::client::{APPLICATION, Client};
-use super::held::Held;
+use super::held::{Held, PROMPT};
 use super::pass::Trouble;
 use super::pipe::Sender;
 use super::sql;
 use super::stream::Proven;
 use super::subject::Subject;
-use super::sweep::psql;
+use super::sweep::{STATEMENTS, psql};
 use crate::backup::manifest::{AttachmentFacts, DatabaseFacts};
 use crate::engine::{Engine, Exec, LogQuery};
 use crate::failure::Failure;
@@ -66,6 +66,8 @@ struct Command {
     exec: Exec,
     /// What whole output starts with.
     begins: &'static [u8],
+    /// How many lines whole output has, where that is known.
+    lines: Option<u64>,
 }
 
 /// How an answer came to its end.
@@ -82,13 +84,9 @@ impl<E: Engine> Server<'_, E> {
             Request::Dump { database, to } => {
                 let held = &self.held[database];
                 // Rows are counted while there is something else to wait for.
-                let counting = async {
-                    let counted = held.count(self.engine, self.client()).await;
-                    if let Err(failure) = counted {
-                        self.break_off(failure);
-                    }
-                };
-                tokio::join!(self.send(self.dump(held), &to), counting);
+                let counting = held.count(self.engine, self.client());
+                // What kept it from counting is told when the manifest asks for the rows.
+                let _ = tokio::join!(self.send(self.dump(held), &to), counting);
             }
             Request::Attachments { database, to } => {
                 self.send(self.attachments(&self.held[database]), &to).await;
@@ -108,18 +106,20 @@ impl<E: Engine> Server<'_, E> {
     fn dump(&self, held: &Held<E::ExecStream>) -> Command {
         let snapshot = format!("--snapshot={}", held.snapshot);
         // An upgrade of a module must not keep us waiting for ever, nor we it.
-        let words = ["--format=custom", "--compress=0", "--lock-wait-timeout=600s", &snapshot];
+        let patience = format!("--lock-wait-timeout={}s", sql::LOCK_PATIENCE);
+        let words = ["--format=custom", "--compress=0", &patience, &snapshot];
         let what = format!("pg_dump of database {}", held.name);
         self.command(held, what, "pg_dump", &words, DUMP_HEAD)
     }
 
     fn attachments(&self, held: &Held<E::ExecStream>) -> Command {
-        let [begin, import] = sql::import(&held.snapshot);
-        let fixed = ["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"];
-        let statements = ["--command", &begin, "--command", &import, "--command", sql::ATTACHMENTS];
-        let words = [&fixed[..], &statements[..]].concat();
+        let reading = sql::reading(&held.snapshot);
+        let statements = [sql::LIMITS].into_iter().chain(reading.iter().map(String::as_str));
+        let mut words = STATEMENTS.to_vec();
+        words.extend(statements.chain([sql::ATTACHMENTS]).flat_map(|statement| ["--command", statement]));
         let what = format!("the list of attachments of database {}", held.name);
-        self.command(held, what, "psql", &words, b"")
+        let lines = held.farm.as_ref().map(|farm| farm.files + farm.missing.len() as u64);
+        Command { lines, ..self.command(held, what, "psql", &words, b"") }
     }
 
     fn command(
@@ -132,18 +132,18 @@ impl<E: Engine> Server<'_, E> {
     ) -> Command {
         let application = format!("{APPLICATION}:{}", self.next.replace(self.next.get() + 1));
         let exec = self.client().exec(program, &held.name, words).env("PGAPPNAME", &application);
-        Command { application, database: held.name.clone(), what, exec, begins }
+        Command { application, database: held.name.clone(), what, exec, begins, lines: None }
     }
 
     /// Sends a command's output until its end, or until nobody wants it.
     async fn send(&self, command: Command, to: &Sender) {
-        let Command { application, database, what, exec, begins } = command;
+        let Command { application, database, what, exec, begins, lines } = command;
         let container = &self.client().container;
         let mut proven = match Proven::start(self.engine, container, exec, what, begins).await {
             Ok(proven) => proven,
             Err(failure) => return self.tell(failure, to).await,
         };
-        match self.unless_over(to, copy(&mut proven, to)).await {
+        match self.unless_over(to, copy(&mut proven, lines, &database, to)).await {
             End::Whole => {}
             End::Failed(failure) => {
                 self.find_trouble().await;
@@ -153,7 +153,7 @@ impl<E: Engine> Server<'_, E> {
                 // It writes to a stream that nobody reads, or waits in the server: it does not end by
                 // itself. What this statement cannot end, the next run sweeps.
                 let sql = sql::end_sessions(&application, &database);
-                let _ = psql(self.engine, self.client(), &database, &sql).await;
+                let _ = psql(self.engine, self.client(), &database, &sql, PROMPT).await;
                 proven.drain(PARTING).await;
             }
         }
@@ -205,22 +205,28 @@ impl<E: Engine> Server<'_, E> {
 
     /// Lets the reader know, and remembers it for people.
     async fn tell(&self, failure: Failure, to: &Sender) {
-        let shown = failure.evidence.last().map_or_else(String::new, |line| format!(": {line}"));
-        let error = io::Error::other(format!("{failure}{shown}"));
-        self.faults.borrow_mut().push(failure);
+        let error = self.known(failure);
         // A reader that has gone has an error of its own.
         let _ = to.send(Err(error)).await;
     }
 
+    /// Remembers a failure for people; a reader gets it in one line.
+    fn known(&self, failure: Failure) -> io::Error {
+        let shown = failure.evidence.last().map_or_else(String::new, |line| format!(": {line}"));
+        let error = io::Error::other(format!("{failure}{shown}"));
+        self.faults.borrow_mut().push(failure);
+        error
+    }
+
     async fn seal(&self) -> io::Result<Vec<DatabaseFacts>> {
         let mut facts = Vec::new();
+        let mut counted = Ok(());
         for held in &self.held {
-            if let Err(failure) = held.count(self.engine, self.client()).await {
-                self.break_off(failure);
-            }
+            counted = counted.and(held.count(self.engine, self.client()).await);
         }
         self.find_trouble().await;
         self.trouble.error().map_or(Ok(()), Err)?;
+        counted.map_err(|failure| self.known(failure))?;
         for held in &self.held {
             facts.push(facts_of(held));
         }
@@ -248,8 +254,8 @@ impl<E: Engine> Server<'_, E> {
 
     async fn explain(&self, database: &str, failure: Failure) -> Failure {
         // A database that is being dropped loses its sessions first. A new one waits for the outcome.
-        let _ = psql(self.engine, self.client(), database, "SELECT 1").await;
-        let asked = psql(self.engine, self.client(), "postgres", &sql::exists(database)).await;
+        let _ = psql(self.engine, self.client(), database, "SELECT 1", PROMPT).await;
+        let asked = psql(self.engine, self.client(), "postgres", &sql::exists(database), PROMPT).await;
         let message = match asked.as_deref().map(str::trim) {
             Ok("0") => format!("database {database} was dropped during the backup"),
             _ => format!("the session that held the moment of database {database} was lost"),
@@ -259,18 +265,40 @@ impl<E: Engine> Server<'_, E> {
     }
 }
 
-async fn copy<S: crate::engine::ExecStream>(proven: &mut Proven<S>, to: &Sender) -> End {
+async fn copy<S: crate::engine::ExecStream>(
+    proven: &mut Proven<S>,
+    expected: Option<u64>,
+    database: &str,
+    to: &Sender,
+) -> End {
+    let mut lines = 0;
     loop {
         match proven.next().await {
             Err(failure) => return End::Failed(failure),
+            Ok(None) if expected.is_some_and(|expected| expected != lines) => {
+                return End::Failed(rewritten(database));
+            }
             Ok(None) => return finish(to).await,
             Ok(Some(chunk)) => {
+                lines += expected.map_or(0, |_| line_ends(&chunk));
                 if to.send(Ok(Some(chunk))).await.is_err() {
                     return End::GivenUp;
                 }
             }
         }
     }
+}
+
+fn line_ends(chunk: &[u8]) -> u64 {
+    // Parts are one more than what parts them.
+    chunk.split(|byte| *byte == b'\n').count() as u64 - 1
+}
+
+/// A table that was written anew looks empty to older snapshots (PostgreSQL manual, "Caveats" of
+/// "Concurrency Control").
+fn rewritten(database: &str) -> Failure {
+    Failure::failed(format!("table ir_attachment of database {database} was rewritten during the backup"))
+        .hint("a module is being installed or updated; run the backup again when that is done")
 }
 
 /// Says that this was all.

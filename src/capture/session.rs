@@ -50,7 +50,7 @@ impl<S: ExecStream> Session<S> {
         let stream = engine.exec_streamed(&client.container, client.exec("psql", database, &WORDS)).await?;
         let mut session =
             Session { stream, database: database.to_owned(), output: Vec::new(), errors: Vec::new() };
-        session.ask(super::sql::NO_LIMITS, patience).await?;
+        session.ask(super::sql::LIMITS, patience).await?;
         Ok(session)
     }
 

@@ -1,6 +1,7 @@
 //! What a killed run left behind.
 
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::time::timeout;
 
@@ -24,24 +25,32 @@ pub async fn sweep<E: Engine>(
         let name = database.as_str();
         // One that was dropped has no sessions; on somebody else's server we may enter no other.
         let through = if client.is_superuser() { "postgres" } else { name };
-        psql(engine, client, through, &sql::end_sessions(APPLICATION, name)).await?;
+        psql(engine, client, through, &sql::end_sessions(APPLICATION, name), PROMPT).await?;
     }
     Farms::sweep(volume)
 }
 
-/// Runs one statement and returns its output.
+/// How psql answers statements that are among its words.
+pub(super) const STATEMENTS: [&str; 5] =
+    ["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"];
+
+/// Runs one statement and returns its output. The server gives it up after `patience`: when we go, it
+/// does not run on.
 pub(super) async fn psql<E: Engine>(
     engine: &E,
     client: &Client,
     database: &str,
     sql: &str,
+    patience: Duration,
 ) -> Result<String> {
-    let words = ["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--command", sql];
+    let limit = format!("SET statement_timeout = '{}s'", patience.as_secs());
+    let words = [&STATEMENTS[..], &["--command", &limit, "--command", sql]].concat();
     let exec = client.exec("psql", database, &words);
     let mut unheard = |_, _: &str| {};
-    let output = timeout(PROMPT, engine.exec(&client.container, exec, &mut unheard)).await;
+    let whole = patience + PROMPT;
+    let output = timeout(whole, engine.exec(&client.container, exec, &mut unheard)).await;
     let output = output.map_err(|_| {
-        Failure::failed(format!("psql in database {database} has not ended for {} seconds", PROMPT.as_secs()))
+        Failure::failed(format!("psql in database {database} has not ended for {} seconds", whole.as_secs()))
     })??;
     if output.exit_code == 0 {
         return Ok(output.stdout);

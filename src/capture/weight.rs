@@ -1,10 +1,17 @@
 //! How big a site is, asked before anything begins.
 
+use std::time::Duration;
+
 use super::client::Client;
+use super::held::PROMPT;
 use super::sweep::psql;
 use crate::engine::Engine;
 use crate::failure::{Failure, Result};
 use crate::name::DbName;
+
+/// How long the server may look for an answer: files and rows that nobody has asked for since the
+/// machine started come from the disk.
+const WEIGHING: Duration = Duration::from_mins(10);
 
 /// A database that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,22 +32,33 @@ const HAS_ATTACHMENTS: &str = "SELECT to_regclass('public.ir_attachment') IS NOT
 /// Every database of a server of the site's own. Those whose names we never give, such as a database
 /// that `up` has not finished, are left out.
 pub async fn databases<E: Engine>(engine: &E, client: &Client) -> Result<Vec<Weighed>> {
-    let answer = psql(engine, client, "postgres", DATABASES).await?;
+    let answer = psql(engine, client, "postgres", DATABASES, WEIGHING).await?;
     Ok(answer.lines().filter_map(weighed).collect())
 }
 
 /// One database, which must exist.
 pub async fn database<E: Engine>(engine: &E, client: &Client, name: &DbName) -> Result<Weighed> {
-    let answer = psql(engine, client, name.as_str(), "SELECT pg_database_size(current_database())").await?;
+    let size = "SELECT pg_database_size(current_database())";
+    let answer = psql(engine, client, name.as_str(), size, WEIGHING).await?;
     Ok(Weighed { name: name.clone(), bytes: number(&answer)? })
 }
 
-/// Bytes of the files that the rows of a database name.
+/// Bytes of the files that the rows of a database name. Fails also where that takes too long: nothing
+/// but an estimate depends on it.
 pub async fn attachments<E: Engine>(engine: &E, client: &Client, name: &DbName) -> Result<u64> {
-    if psql(engine, client, name.as_str(), HAS_ATTACHMENTS).await?.trim() != "t" {
+    let asked = asked(engine, client, name).await;
+    asked.map_err(|failure| {
+        let shown = failure.evidence.last().map_or_else(String::new, |line| format!(": {line}"));
+        let what = format!("how big the attachments of database {name} are is not known");
+        Failure { message: what, causes: vec![format!("{failure}{shown}")], ..failure }
+    })
+}
+
+async fn asked<E: Engine>(engine: &E, client: &Client, name: &DbName) -> Result<u64> {
+    if psql(engine, client, name.as_str(), HAS_ATTACHMENTS, PROMPT).await?.trim() != "t" {
         return Ok(0);
     }
-    number(&psql(engine, client, name.as_str(), ATTACHMENTS).await?)
+    number(&psql(engine, client, name.as_str(), ATTACHMENTS, WEIGHING).await?)
 }
 
 fn weighed(line: &str) -> Option<Weighed> {

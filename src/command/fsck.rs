@@ -70,10 +70,10 @@ async fn check<A: Adapters>(
     desk: &Desk,
     only: Option<DbName>,
 ) -> Result<Report> {
-    let directory = volume(loaded, observed)?;
+    let (directory, client) = (volume(loaded, observed)?, desk.client.examining());
     let names = match only {
         Some(name) => vec![name],
-        None => databases(loaded, engine, &desk.client).await?.0,
+        None => databases(loaded, engine, &client).await?.0,
     };
     let (of, begun) = (names.len(), Instant::now());
     let stop = Arc::new(AtomicBool::new(false));
@@ -83,10 +83,12 @@ async fn check<A: Adapters>(
             let action = format!("read every attachment of {name}");
             context.ui.report(Event::StepStarted { number, of, action, cause: String::new() });
             let (since, done) = (Instant::now(), Arc::new(AtomicU64::new(0)));
-            let total = weight::attachments(engine, &desk.client, name).await?;
+            let total = weight::attachments(engine, &client, name).await.unwrap_or_else(|failure| {
+                context.ui.warning(failure.to_string());
+                0
+            });
             let position = || (done.load(Ordering::Relaxed), total);
-            let reading =
-                examine(engine, &desk.client, name, &directory, Arc::clone(&done), Arc::clone(&stop));
+            let reading = examine(engine, &client, name, &directory, Arc::clone(&done), Arc::clone(&stop));
             let standing = telling(context, position, Unit::Bytes, reading).await;
             let milliseconds = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
             context.ui.report(match &standing {
@@ -98,16 +100,14 @@ async fn check<A: Adapters>(
         }
         Ok::<_, Failure>(checked)
     };
-    let interrupted = async {
-        context.adapters.interrupted().await;
-        stop.store(true, Ordering::Relaxed);
-        std::future::pending().await
-    };
-    let checked = tokio::select! {
-        checked = checking => checked?,
-        never = interrupted => never,
-    };
-    Ok(report(checked, begun.elapsed()))
+    tokio::select! {
+        checked = checking => Ok(report(checked?, begun.elapsed())),
+        () = context.adapters.interrupted() => {
+            // Threads that read end soon; a list that is being read ends with its session.
+            stop.store(true, Ordering::Relaxed);
+            Err(Failure::failed("interrupted before every attachment was read; nothing was changed"))
+        }
+    }
 }
 
 fn report(databases: Vec<Checked>, took: Duration) -> Report {

@@ -65,7 +65,7 @@ pub fn examine(
     if stop.load(Ordering::Relaxed) {
         return Err(Failure::failed("stopped before every attachment was examined"));
     }
-    (standing.orphans, standing.orphan_bytes) = orphans(work.filestore, named).context(doing())?;
+    (standing.orphans, standing.orphan_bytes) = orphans(work.filestore, named, stop).context(doing())?;
     Ok(standing)
 }
 
@@ -124,7 +124,8 @@ impl Work<'_> {
         let (mut length, mut hasher) = (0, Sha1::new());
         loop {
             let read = file.read(buffer)?;
-            if read == 0 {
+            // What was stopped is told to nobody.
+            if read == 0 || self.stop.load(Ordering::Relaxed) {
                 break;
             }
             hasher.update(&buffer[..read]);
@@ -171,9 +172,12 @@ fn panicked() -> io::Error {
 }
 
 /// Files that no row names, and their bytes. The collector's own list is none of them.
-fn orphans(filestore: Arc<OwnedFd>, named: &[Named]) -> io::Result<(u64, u64)> {
+fn orphans(filestore: Arc<OwnedFd>, named: &[Named], stop: &AtomicBool) -> io::Result<(u64, u64)> {
     let (mut files, mut bytes) = (0, 0);
     for found in Walk::new(filestore)? {
+        if stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other("stopped before everything was looked at"));
+        }
         let found = found?;
         let is_named = named.binary_search_by(|named| named.name.as_str().cmp(&found.path)).is_ok();
         if is_named || found.path.split('/').next() == Some(CHECKLIST) {

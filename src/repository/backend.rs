@@ -161,8 +161,10 @@ impl WriteBackend for Backend {
             return Ok(());
         }
         self.told(self.store.write(kind(file), &name(file, id), content.slice()))?;
-        if file == FileType::Index {
-            self.gate.wrote_index(*id);
+        match file {
+            FileType::Index => self.gate.wrote_index(*id),
+            FileType::Pack => self.gate.wrote_pack(name(file, id)),
+            _ => {}
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Whether an operation may go on, and what rustic is told of the one who watches.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -48,6 +49,8 @@ pub(super) struct Gate {
     fault: Mutex<Option<Fault>>,
     /// Index files written in this operation.
     indexes: Mutex<Vec<Id>>,
+    /// Names of the packs written in this operation.
+    packs: Mutex<HashSet<String>>,
 }
 
 impl Gate {
@@ -74,6 +77,14 @@ impl Gate {
 
     pub(super) fn wrote_index(&self, id: Id) {
         self.indexes.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+    }
+
+    pub(super) fn wrote_pack(&self, name: String) {
+        self.packs.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+    }
+
+    pub(super) fn packs(&self) -> HashSet<String> {
+        self.packs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn indexes(&self) -> Vec<Id> {

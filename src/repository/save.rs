@@ -17,7 +17,7 @@ use super::locks::{self, Doing};
 use super::sizes::{Corrected, Sizes};
 use super::source::Source;
 use super::store::FileKind;
-use super::{Label, Progress, Repository, Saved, fault};
+use super::{Label, Progress, Repository, Saved, fault, hex};
 use crate::digest::sha256_hex;
 use crate::failure::{Context, Failure, Result};
 
@@ -32,10 +32,12 @@ pub(super) fn back_up(
 ) -> Result<Saved> {
     locks::respect(&*repository.store, &repository.cipher, Doing::BackingUp, Timestamp::now())?;
     let gate = Gate::new(progress);
+    let indexes = names(repository, FileKind::Index)?;
     let (mut snapshot, counts) = archive(repository, source, label, progress, &gate)?;
     if !counts.sizes.is_empty() {
         snapshot.tree = correct(repository, &gate, snapshot.tree, &counts.sizes)?;
     }
+    unpruned(repository, &gate, &indexes)?;
     let id = save(repository, &gate, &snapshot)?;
     let summary = snapshot.summary.unwrap_or_default();
     Ok(Saved {
@@ -165,6 +167,33 @@ fn corrected<S: IndexedTree>(
     Ok((trees.tree(root, sizes, &get)?, trees))
 }
 
+fn names(repository: &Repository, kind: FileKind) -> Result<HashSet<String>> {
+    Ok(repository.store.list(kind)?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// We leave no lock of restic's, which a target that takes no deletions would keep for ever. So somebody
+/// may have pruned meanwhile, and a prune of restic's takes the packs of a backup under way for
+/// rubbish: index files from before it began would be gone, or packs of ours.
+fn unpruned(repository: &Repository, gate: &Gate, indexes: &HashSet<String>) -> Result<()> {
+    locks::respect(&*repository.store, &repository.cipher, Doing::BackingUp, Timestamp::now())?;
+    let there = indexes.is_subset(&names(repository, FileKind::Index)?)
+        && gate.packs().is_subset(&names(repository, FileKind::Pack)?);
+    if there {
+        return Ok(());
+    }
+    let failure =
+        Failure::failed("the repository was pruned while the backup was written; nothing was saved")
+            .hint("run the backup again, and prune at another time");
+    // They may name packs that are gone, which the next backup would take for stored.
+    let mut ours = gate.indexes().into_iter().map(|id| hex(&id));
+    match ours.try_for_each(|name| repository.store.remove(FileKind::Index, &name)) {
+        Ok(()) => Err(failure),
+        Err(error) => Err(failure
+            .because(error)
+            .hint("on the backup server, run `restic repair index` (`rebuild-index` before 0.16) first")),
+    }
+}
+
 /// The last thing that is written: whatever happens before, there is no backup.
 fn save(repository: &Repository, gate: &Gate, snapshot: &SnapshotFile) -> Result<String> {
     let json = serde_json::to_vec(snapshot).context("cannot write the snapshot as JSON")?;
@@ -176,5 +205,9 @@ fn save(repository: &Repository, gate: &Gate, snapshot: &SnapshotFile) -> Result
 
 fn write(repository: &Repository, gate: &Gate, kind: FileKind, name: &str, content: Bytes) -> Result<()> {
     gate.passed()?;
-    Ok(repository.store.write(kind, name, &[content])?)
+    repository.store.write(kind, name, &[content])?;
+    if kind == FileKind::Pack {
+        gate.wrote_pack(name.to_owned());
+    }
+    Ok(())
 }

@@ -29,7 +29,7 @@ pub async fn connect() -> DockerApi {
 impl Bench {
     pub async fn start(image: &str) -> Bench {
         let tag = image.rsplit([':', '/']).next().unwrap();
-        let prefix = format!("cap-{tag}-");
+        let prefix = format!("{}-{tag}-", std::env::var("AUTOODOO_TEST_PREFIX").unwrap_or("cap".into()));
         let container = format!("{prefix}postgres");
         let mut bench = Bench { engine: connect().await, container, volume: PathBuf::new(), prefix };
         bench.clean().await;

@@ -422,3 +422,53 @@ pub async fn many_files(bench: &Bench) {
     println!("  examined at {} MB/s", (count * bytes) as u128 / 1000 / milliseconds);
     site.assert_clean().await;
 }
+
+/// A second target may read hours after the first: nobody waits for it in the meantime.
+pub async fn a_migration_meanwhile(bench: &Bench) {
+    let site = Site::with(bench, "migrated", 300, 100).await;
+    let subject = site.subject();
+    let mut moment = Moment::begin(&bench.engine, &subject, &Silent).await.unwrap();
+    let never = AtomicBool::new(false);
+    let mut lists = Vec::new();
+    for change in ["ADD COLUMN checked boolean", "ADD COLUMN again boolean"] {
+        let began = Instant::now();
+        let sql = format!("SET lock_timeout = '5s'; ALTER TABLE ir_attachment {change};");
+        site.sql(&sql).await;
+        println!("  ALTER TABLE ir_attachment {change}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+        let source = moment.source(Secrets::Included, Suspects::none());
+        let job = spawn_blocking(move || copy(&*source));
+        let copy = moment.serve_until(&never, job).await.unwrap().unwrap();
+        lists.push(listed(&copy, "migrated"));
+    }
+    assert_eq!((lists[0].len(), &lists[0]), (300, &lists[1]));
+    // What is written anew looks empty to older snapshots: no backup may be made of that.
+    site.sql("ALTER TABLE ir_attachment ALTER COLUMN file_size TYPE bigint;").await;
+    let source = moment.source(Secrets::Included, Suspects::none());
+    let job = spawn_blocking(move || copy(&*source));
+    let error = moment.serve_until(&never, job).await.unwrap().unwrap_err().to_string();
+    assert_eq!(error, "table ir_attachment of database migrated was rewritten during the backup");
+    assert_eq!(moment.end().await.unwrap().faults.len(), 1);
+    site.assert_clean().await;
+}
+
+/// An examination takes no lock of the site: a backup that begins meanwhile does not end it.
+pub async fn an_examination_beside_a_sweep(bench: &Bench) {
+    let site = Site::with(bench, "examined", 50, 100).await;
+    let client = Client::own(&bench.container);
+    let database = site.database.parse().unwrap();
+    let mut holder = Psql::start(&bench.container, "examined");
+    holder.ask("BEGIN; LOCK TABLE ir_attachment IN ACCESS EXCLUSIVE MODE;");
+    let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let examining = examine(&bench.engine, &client, &database, &bench.volume, done, stop);
+    let sweeping = async {
+        while !bench.sessions().await.contains("autoodoo:fsck") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        sweep(&bench.engine, &client, &bench.volume, std::slice::from_ref(&database)).await.unwrap();
+        holder.ask("COMMIT;");
+    };
+    let (standing, ()) = tokio::join!(examining, sweeping);
+    assert_eq!(standing.unwrap().files, 50);
+    site.assert_clean().await;
+}

@@ -1,7 +1,7 @@
 //! Captures of a real PostgreSQL with attachments beside it, while somebody writes, removes, kills and
 //! drops. `AUTOODOO_TEST_ENGINE=docker|podman` says which engine, `AUTOODOO_TEST_POSTGRES` with which
-//! images (17 and 15 of the project's own otherwise). Everything that is made is called `cap-…` and
-//! removed at the end, also when a check fails. Run with `--nocapture` to see what was measured.
+//! images (17 and 15 of the project's own otherwise), `AUTOODOO_TEST_PREFIX` how what is made is called
+//! (`cap` otherwise). It is removed at the end, also when a check fails. Run with `--nocapture` to see what was measured.
 
 mod bench;
 mod checks;
@@ -42,6 +42,8 @@ fn a_moment_of_a_living_server() {
                 a_stop,
                 a_reader_that_gives_up,
                 a_killed_run_is_swept,
+                a_migration_meanwhile,
+                an_examination_beside_a_sweep,
                 many_files,
             );
         });

@@ -23,6 +23,8 @@ struct Server {
     broken: BTreeSet<String>,
     /// Databases without Odoo's tables.
     strays: BTreeSet<String>,
+    /// What attachments weigh cannot be found out in time.
+    slow: bool,
     /// Of each database, as `pg_database_size` tells.
     bytes: u64,
 }
@@ -56,7 +58,7 @@ impl Site {
         let on_dump: Rc<RefCell<Option<Box<dyn Fn()>>>> = Rc::default();
         let (answering, dumping) = (Rc::clone(&server), Rc::clone(&on_dump));
         *world.script.borrow_mut() = Some(Box::new(move |_, exec| {
-            let ours = exec.env.get("PGAPPNAME").is_some_and(|name| name.starts_with("autoodoo:backup"));
+            let ours = exec.env.get("PGAPPNAME").is_some_and(|name| name.starts_with("autoodoo:"));
             if exec.argv.iter().any(|word| word == "pg_dump")
                 && let Some(happens) = dumping.borrow().as_ref()
             {
@@ -143,8 +145,12 @@ impl Server {
             return self.program(program, database);
         }
         let stdin = exec.stdin.as_deref().map(String::from_utf8_lossy);
-        match (stdin, words.iter().position(|word| *word == "--command")) {
+        match (stdin, words.iter().rposition(|word| *word == "--command")) {
             (Some(sql), _) => said(self.session(database, &sql) + END),
+            (None, Some(at)) if self.slow && words[at + 1].contains("coalesce(sum(size)") => {
+                let stderr = "ERROR:  canceling statement due to statement timeout\n".to_owned();
+                ExecOutput { exit_code: 1, stdout: String::new(), stderr }
+            }
             (None, Some(at)) => said(self.statement(database, words[at + 1])),
             (None, None) => said(String::new()),
         }
@@ -526,6 +532,130 @@ fn a_cold_run_that_fails_starts_odoo_again() {
     assert_eq!(ran.code, 1, "{ran:?}");
     assert_eq!(site.world.containers(), running);
     assert!(!site.leftovers());
+}
+
+/// Whoever waits for a backup of a site that is ill gets one.
+#[test]
+fn a_cold_run_of_an_odoo_that_does_not_answer_saves_it_and_says_so() {
+    let site = Site::new();
+    let running = site.world.containers();
+    *site.world.deaf.borrow_mut() = Some("odoo-a".to_owned());
+    let ran = site.run("backup --cold");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.data.contains("to 1 of 1 target"), "{ran:?}");
+    assert!(
+        ran.talk.contains("the backup was saved, and Odoo, which was started again, does not answer"),
+        "{ran:?}"
+    );
+    assert_eq!(site.world.containers(), running);
+    let file = site.world.file("acme.tar.zst");
+    let ran = site.run(&format!("backup export --cold {}", file.display()));
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.data.contains("exported 1 database") && ran.talk.contains("the export was made, and Odoo"));
+    assert_eq!(site.world.containers(), running);
+    *site.world.deaf.borrow_mut() = None;
+    assert_eq!(site.backups().len(), 1);
+    assert!(file.exists());
+}
+
+/// Each call to the engine fails once.
+#[test]
+fn a_cold_export_starts_odoo_again_whatever_fails() {
+    let site = Site::new();
+    let running = site.world.containers();
+    for call in 1.. {
+        site.world.engine.forget_calls();
+        site.world.engine.fail_at(call);
+        let file = site.world.file(&format!("{call}.tar.zst"));
+        let ran = site.run(&format!("backup export --cold {}", file.display()));
+        site.world.engine.resume();
+        assert_eq!(site.world.containers(), running, "call {call}: {ran:?}");
+        assert_eq!(file.exists(), ran.code == 0, "call {call}: {ran:?}");
+        assert!(!site.world.file("state/stopped-for-backup.json").exists(), "call {call}");
+        if site.world.engine.calls().len() < call {
+            assert_eq!(ran.code, 0, "{ran:?}");
+            break;
+        }
+    }
+    let calls = site.world.engine.calls();
+    let at = |part: &str| calls.iter().position(|call| call.contains(part)).unwrap();
+    assert!(at("stop acme-cron") < at("--file=-"), "{calls:?}");
+    assert!(at("--file=-") < at("start acme-odoo-a"), "{calls:?}");
+    assert!(at("start acme-odoo-a") < at(" pg_dump "), "Odoo does not wait for the export: {calls:?}");
+}
+
+#[test]
+fn an_export_whose_reader_goes_away_is_none() {
+    let site = Site::new();
+    let whole = site.run("backup export -");
+    assert_eq!(whole.code, 0, "{whole:?}");
+    assert!(site.world.text("state/backups.json").contains("\"last_export\": \""));
+    std::fs::remove_file(site.world.file("state/backups.json")).unwrap();
+    let ran = site.world.run_cut("backup export -", 100);
+    assert_eq!(ran.code, 1, "{}", ran.talk);
+    assert!(ran.talk.contains("whoever read the export went away before its end"), "{}", ran.talk);
+    assert!(!ran.talk.contains("exported 1 database"), "{}", ran.talk);
+    let kept = std::fs::read_to_string(site.world.file("state/backups.json")).unwrap_or_default();
+    assert!(!kept.contains("\"last_export\": \""), "{kept}");
+}
+
+/// Something happens before PostgreSQL answers a statement of a session.
+fn before(site: &Site, statement: &'static str, happens: impl Fn() + 'static) {
+    let answer = site.world.script.borrow_mut().take().unwrap();
+    *site.world.script.borrow_mut() = Some(Box::new(move |container, exec| {
+        let stdin = exec.stdin.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+        if stdin.contains(statement) {
+            happens();
+        }
+        answer(container, exec)
+    }));
+}
+
+#[test]
+fn damage_is_told_also_when_the_moment_does_not_end_well() {
+    let site = Site::new();
+    let gone = site.attach("gone");
+    std::fs::remove_file(site.attachment(&gone)).unwrap();
+    let farm = site.world.file("volumes/acme-web-1/.autoodoo-backup");
+    // Asked last before the manifest is written: every attachment has been read.
+    before(&site, "SELECT 1;", move || {
+        std::fs::remove_dir_all(&farm).unwrap_or_default();
+        std::fs::write(&farm, "no directory").unwrap();
+    });
+    let ran = site.run("backup");
+    assert!(ran.talk.contains("cannot remove "), "{ran:?}");
+    assert_eq!(ran.code, 7, "{ran:?}");
+    assert!(ran.talk.contains(&format!("database acme: {gone} is missing")), "{ran:?}");
+}
+
+#[test]
+fn secrets_of_an_optional_target_that_cannot_be_read_are_told_after_the_backup() {
+    let site = Site::with("  to: [ { url: NEAR, name: near }, { url: FAR, name: far, required: false } ]\n");
+    let gone = site.attach("gone");
+    std::fs::remove_file(site.attachment(&gone)).unwrap();
+    std::fs::write(site.world.file("secrets/backup/far.credentials"), "one line\n").unwrap();
+    let ran = site.run("backup");
+    assert_eq!(ran.code, 7, "{ran:?}");
+    assert!(ran.data.contains("backed up 1 database"), "{ran:?}");
+    assert!(ran.talk.contains("warning: there is no recovery kit: "), "{ran:?}");
+    let status = site.done("status");
+    assert!(status.data.contains("PROBLEM: there is no recovery kit: "), "{status:?}");
+    std::fs::write(site.world.file("state/backups.json"), "{").unwrap();
+    let status = site.done("status");
+    assert!(status.data.contains("PROBLEM: what is known of the backups cannot be read: "), "{status:?}");
+    assert!(status.data.contains("acme-odoo-a"), "{status:?}");
+}
+
+#[test]
+fn a_size_that_is_not_known_keeps_nobody_from_a_backup() {
+    let site = Site::new();
+    site.server.borrow_mut().slow = true;
+    for line in ["backup --dry-run", "backup", "fsck"] {
+        let ran = site.done(line);
+        let said = "how big the attachments of database acme are is not known";
+        assert!(ran.talk.contains(said) && ran.talk.contains("statement timeout"), "{line}: {ran:?}");
+    }
+    assert_eq!(site.backups().len(), 1);
 }
 
 /// Killed in the middle of a cold run, with the database server gone meanwhile: no backup, but Odoo.

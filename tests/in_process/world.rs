@@ -33,13 +33,18 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::ca::{FakeCa, FakeDns, FakeHooks};
 
-/// Collects what a command writes.
+/// Collects what a command writes; one that has room for so many bytes goes away after them.
 #[derive(Clone, Default)]
-struct Paper(Rc<RefCell<Vec<u8>>>);
+struct Paper(Rc<RefCell<Vec<u8>>>, Option<usize>);
 
 impl Write for Paper {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.borrow_mut().write(bytes)
+        let mut text = self.0.borrow_mut();
+        let room = self.1.map_or(bytes.len(), |room| room - text.len());
+        if room == 0 && !bytes.is_empty() {
+            return Err(std::io::ErrorKind::BrokenPipe.into());
+        }
+        text.write(&bytes[..room.min(bytes.len())])
     }
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
@@ -320,7 +325,16 @@ impl World {
     }
 
     pub fn run(&self, line: &str) -> Ran {
-        let (data, talk) = (Paper::default(), Paper::default());
+        self.run_into(line, Paper::default())
+    }
+
+    /// Whoever reads standard output goes away after so many bytes.
+    pub fn run_cut(&self, line: &str, bytes: usize) -> Ran {
+        self.run_into(line, Paper(Rc::default(), Some(bytes)))
+    }
+
+    fn run_into(&self, line: &str, data: Paper) -> Ran {
+        let talk = Paper::default();
         let output = Output {
             data: Box::new(data.clone()),
             talk: Box::new(talk.clone()),
@@ -333,7 +347,7 @@ impl World {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let code = runtime.block_on(autoodoo::run(words, self, output));
-        let text = |paper: &Paper| String::from_utf8(paper.0.borrow().clone()).unwrap();
+        let text = |paper: &Paper| String::from_utf8_lossy(&paper.0.borrow()).into_owned();
         Ran { code, data: text(&data), talk: text(&talk) }
     }
 

@@ -1,15 +1,16 @@
 //! Everybody's emergency exit: the stock program reads what we wrote, and we what it wrote.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::Path;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use autoodoo::repository::Depth;
+use autoodoo::repository::source::{Entry, Source};
 
-use crate::support::{Files, PASSWORD, content, made, opened, restic, saved, tree};
+use crate::support::{Files, PASSWORD, content, label, made, opened, restic, saved, tree};
 
 #[test]
 fn restic_restores_what_we_saved() {
@@ -92,6 +93,54 @@ fn restic_finds_nothing_wrong_after_our_prune() {
     restic(&at, &["check", "--read-data"]);
     restic(&at, &["restore", "latest", "--target", target.to_str().unwrap()]);
     assert_eq!(tree(&target), files.0);
+}
+
+/// While the last entry of a backup is read, restic prunes.
+struct PrunedMeanwhile {
+    files: Files,
+    at: PathBuf,
+}
+
+impl Source for PrunedMeanwhile {
+    fn entries(&self) -> Box<dyn Iterator<Item = io::Result<Entry>> + Send> {
+        let at = self.at.clone();
+        Box::new(self.files.entries().map(move |entry| {
+            let (mut entry, at) = (entry?, at.clone());
+            if entry.path == Path::new("manifest.json") {
+                let open = entry.open;
+                entry.open = Box::new(move || {
+                    let of_no_index = || restic(&at, &["prune", "--dry-run"]).contains("unreferenced packs");
+                    let began = Instant::now();
+                    while !of_no_index() && began.elapsed() < Duration::from_secs(20) {}
+                    restic(&at, &["prune"]);
+                    open()
+                });
+            }
+            Ok(entry)
+        }))
+    }
+
+    fn size(&self) -> u64 {
+        self.files.size()
+    }
+}
+
+/// restic takes packs that no index names yet for rubbish: what it took is missed before anything is
+/// called a backup.
+#[test]
+fn a_prune_of_restic_in_the_middle_of_a_backup_is_seen() {
+    let place = tempfile::tempdir().unwrap();
+    let repository = made(place.path());
+    let files = Files::made_of(7, 2);
+    let first = saved(&repository, &files);
+    let source = PrunedMeanwhile { files: Files::made_of(8, 60), at: place.path().to_owned() };
+    let failure = repository.back_up(Arc::new(source), &label(), &Arc::default()).unwrap_err();
+    assert!(failure.to_string().contains("was pruned while the backup was written"), "{failure}");
+    let listed = repository.snapshots().unwrap().snapshots;
+    assert_eq!(listed.iter().map(|backup| &backup.id).collect::<Vec<_>>(), [&first.id]);
+    let next = saved(&repository, &Files::made_of(8, 2));
+    assert_eq!(content(&repository, &next.id), Files::made_of(8, 2).0);
+    assert_eq!(repository.check(Depth::Data(1.0), None, &Arc::default()).unwrap().all(), [""; 0]);
 }
 
 /// restic's locks are read with the repository's key.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::site::Loaded;
 use crate::command::{Adapters, Context as Command, run};
 use crate::engine::Engine;
-use crate::failure::{Context, Result};
+use crate::failure::{Context, Failure, Kind, Result};
 use crate::host::files;
 use crate::observed::{Container, Labelled, Observed, RunState};
 use crate::plan::Action;
@@ -61,20 +61,24 @@ pub async fn stop<E: Engine>(loaded: &Loaded, engine: &E, containers: &[String])
     Ok(())
 }
 
-/// Starts them, and waits until the site shows its login page and scheduled actions run.
-pub async fn start<A: Adapters>(
-    command: &Command<'_, A>,
-    loaded: &Loaded,
-    engine: &A::Engine,
-    containers: &[String],
-) -> Result<()> {
+/// Starts them.
+pub async fn start<E: Engine>(loaded: &Loaded, engine: &E, containers: &[String]) -> Result<()> {
     // One that cannot be started must not keep the others from it.
     let mut started = Ok(());
     for container in containers {
         started = started.and(engine.start(container).await);
     }
     started?;
-    forget(loaded)?;
+    forget(loaded)
+}
+
+/// Waits until the site shows its login page and scheduled actions run. Its failure is no reason to
+/// save nothing: of a site that is ill a backup is wanted most.
+pub async fn answers<A: Adapters>(
+    command: &Command<'_, A>,
+    loaded: &Loaded,
+    engine: &A::Engine,
+) -> Result<()> {
     let certificate = loaded.state.certificate.clone().unwrap_or_default();
     for mut probe in probes(&loaded.site, &certificate) {
         if let Action::ProbeSite { seconds, .. } = &mut probe {
@@ -85,7 +89,15 @@ pub async fn start<A: Adapters>(
     Ok(())
 }
 
-/// After a run that failed: what it, or one before it, has stopped and not started.
+/// `done`: what was done all the same.
+pub fn silent(done: &str, beneath: Failure) -> Failure {
+    let message = format!("{done}, and Odoo, which was started again, does not answer");
+    let causes = [beneath.message].into_iter().chain(beneath.causes).collect();
+    Failure { kind: Kind::Failed, message, causes, ..beneath }
+}
+
+/// After a run that failed: what it, or one before it, has stopped and not started. Ctrl-C ends the
+/// waiting for the login page.
 pub async fn start_what_stands_still<A: Adapters>(
     command: &Command<'_, A>,
     loaded: &Loaded,
@@ -96,7 +108,14 @@ pub async fn start_what_stands_still<A: Adapters>(
     }
     let observed = loaded.observe(engine).await?;
     let still = left_stopped(loaded, &observed)?;
-    if still.is_empty() { forget(loaded) } else { start(command, loaded, engine, &still).await }
+    if still.is_empty() {
+        return forget(loaded);
+    }
+    start(loaded, engine, &still).await?;
+    tokio::select! {
+        answers = answers(command, loaded, engine) => answers,
+        () = command.adapters.interrupted() => Ok(()),
+    }
 }
 
 fn is_marked(loaded: &Loaded) -> Result<bool> {

@@ -51,13 +51,20 @@ pub async fn cmd_create<A: Adapters>(context: &Context<'_, A>, args: &CreateArgs
         cold::start_what_stands_still(context, &loaded, &engine).await?;
     }
     let outcome = done?;
-    if kit::is_to_be_kept(&loaded, &loaded.dir.backups()?)? {
-        context.ui.warning(
+    remind(context, &loaded);
+    finish(context, outcome)
+}
+
+/// Of the recovery kit. What is wrong with it takes nothing from a backup that was made.
+fn remind<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded) {
+    match loaded.dir.backups().and_then(|memory| kit::is_to_be_kept(loaded, &memory)) {
+        Ok(false) => {}
+        Ok(true) => context.ui.warning(
             "nobody has said that the recovery kit is kept elsewhere: without this server's files no backup can be \
              read; `autoodoo backup key show` prints it",
-        );
+        ),
+        Err(failure) => context.ui.warning(format!("there is no recovery kit: {failure}")),
     }
-    finish(context, outcome)
 }
 
 async fn copied<A: Adapters>(
@@ -102,9 +109,9 @@ async fn at_desk<A: Adapters>(
     args: &CreateArgs,
     desk: &Desk,
 ) -> Result<Outcome> {
-    let weighed = weigh(loaded, engine, desk, targets).await?;
+    let weighed = weigh(context, loaded, engine, desk, targets).await?;
     let names = weighed.names.iter().map(ToString::to_string).collect();
-    let plan = plan(loaded, observed, targets, args, names, Some(weighed.weight))?;
+    let plan = plan(loaded, observed, targets, args, names, weighed.weight)?;
     for remark in &plan.remarks {
         context.ui.note(remark.clone());
     }

@@ -46,21 +46,35 @@ pub async fn cmd_export<A: Adapters>(context: &Context<'_, A>, args: &SealArgs) 
     has_data(&loaded)?;
     let engine = loaded.engine(context).await?;
     run::after_interruption(context, &loaded)?;
-    let observed = loaded.observe(&engine).await?;
-    let helper = names::helper(&loaded.site.name, names::HELPER_BACKUP);
-    let desk = Desk::set_up(context, &loaded, &engine, &observed, helper).await?;
-    let site = Site { context, loaded: &loaded, engine: &engine, observed: &observed };
-    let done = site.export(&desk, args, recipients, into).await;
-    let cleared = desk.clear(&engine).await;
+    let done = exported(context, &loaded, &engine, args, recipients, into).await;
     if done.is_err() {
-        // Whatever went wrong, and whenever: what a cold one has stopped runs again.
+        // Whatever went wrong, and whenever: what a cold run has stopped runs again.
         cold::start_what_stands_still(context, &loaded, &engine).await?;
     }
     let exported = done?;
     remember(context, &loaded)?;
     tell(context, &args.file, &exported)?;
-    cleared?;
     exported.verdict()
+}
+
+async fn exported<A: Adapters>(
+    context: &Context<'_, A>,
+    loaded: &Loaded,
+    engine: &A::Engine,
+    args: &SealArgs,
+    recipients: Recipients,
+    into: Into,
+) -> Result<Exported> {
+    let observed = loaded.observe(engine).await?;
+    let helper = names::helper(&loaded.site.name, names::HELPER_BACKUP);
+    let desk = Desk::set_up(context, loaded, engine, &observed, helper).await?;
+    let site = Site { context, loaded, engine, observed: &observed };
+    let done = site.export(&desk, args, recipients, into).await;
+    if let Err(failure) = desk.clear(engine).await {
+        // The next run removes it; what was exported is exported.
+        context.ui.warning(failure.to_string());
+    }
+    done
 }
 
 /// Where the bytes go.
@@ -144,12 +158,19 @@ struct Exported {
     left_out: Vec<String>,
     #[serde(skip)]
     took: Duration,
+    /// Why Odoo, which was stopped for this export, does not answer now.
+    #[serde(skip)]
+    silent: Option<Failure>,
 }
 
 impl Exported {
-    /// Exit code 7 where the source was damaged already.
+    /// Exit code 7 where the source was damaged already, 1 where Odoo does not come back.
     fn verdict(self) -> Result<()> {
-        if self.damaged.is_empty() { Ok(()) } else { Err(damaged("the export was made", &self.damaged)) }
+        let done = "the export was made";
+        if !self.damaged.is_empty() {
+            return Err(damaged(done, &self.damaged));
+        }
+        self.silent.map_or(Ok(()), |beneath| Err(cold::silent(done, beneath)))
     }
 }
 
@@ -213,33 +234,48 @@ impl<A: Adapters> Exporting<'_, A> {
         done
     }
 
-    /// With Odoo stopped for a cold one, and running again whatever happened.
+    /// Begins with what a killed run has left.
     async fn at_rest(self, into: Into) -> Result<Exported> {
-        let Site { context, loaded, engine, observed } = *self.site;
+        let Site { loaded, engine, observed, .. } = *self.site;
         let left_stopped = cold::left_stopped(loaded, observed)?;
-        if !left_stopped.is_empty() {
-            cold::start(context, loaded, engine, &left_stopped).await?;
-        }
+        cold::start(loaded, engine, &left_stopped).await?;
         sweep(engine, &self.subject.client, &self.subject.volume, &self.subject.databases).await?;
-        if self.subject.kind == BackupKind::Hot {
-            return self.at_one_moment(into).await;
+        let mut odoo = left_stopped;
+        if self.subject.kind == BackupKind::Cold {
+            odoo.extend(cold::running(loaded, observed));
+            cold::stop(loaded, engine, &odoo).await?;
         }
-        let mut odoo = cold::running(loaded, observed);
-        odoo.extend(left_stopped);
-        let done = match cold::stop(loaded, engine, &odoo).await {
-            Ok(()) => self.at_one_moment(into).await,
-            Err(failure) => Err(failure),
-        };
-        // Odoo that does not come back is worse than an export that is missing.
-        cold::start(context, loaded, engine, &odoo).await?;
-        done
+        self.at_one_moment(&odoo, into).await
     }
 
-    async fn at_one_moment(self, into: Into) -> Result<Exported> {
-        let begun = Instant::now();
-        let Site { context, engine, .. } = *self.site;
+    /// Odoo stands still for a cold export until the moment is held, and no longer.
+    async fn moment(&self, odoo: &[String]) -> Result<Moment<'_, A::Engine>> {
+        let Site { context, loaded, engine, .. } = *self.site;
         let beginning = Moment::begin(engine, self.subject, context.ui);
-        let mut moment = unless_stopped(&self.progress, beginning, interruption).await?;
+        let begun = unless_stopped(&self.progress, beginning, interruption).await;
+        if self.subject.kind == BackupKind::Cold {
+            // Odoo that does not come back is worse than an export that is missing.
+            cold::start(loaded, engine, odoo).await?;
+        }
+        begun
+    }
+
+    /// Why Odoo, which was started, does not answer.
+    async fn silent(&self, odoo: &[String], moment: &mut Moment<'_, A::Engine>) -> Option<Failure> {
+        if odoo.is_empty() {
+            return None;
+        }
+        let Site { context, loaded, engine, .. } = *self.site;
+        let answers = unless_stopped(&self.progress, cold::answers(context, loaded, engine), interruption);
+        let silent = moment.serve_until(&self.progress.stop, answers).await.err();
+        // At once: the export may fail for other reasons.
+        silent.inspect(|failure| context.ui.warning(format!("Odoo does not answer: {failure}")))
+    }
+
+    async fn at_one_moment(self, odoo: &[String], into: Into) -> Result<Exported> {
+        let (begun, context) = (Instant::now(), self.site.context);
+        let mut moment = self.moment(odoo).await?;
+        let silent = self.silent(odoo, &mut moment).await;
         let done = self.written(&mut moment, into).await;
         let lost = moment.end().await.err();
         let (written, file_bytes) = match done {
@@ -264,6 +300,7 @@ impl<A: Adapters> Exporting<'_, A> {
             damaged: damage(&written.manifest),
             left_out: written.manifest.left_out,
             took: begun.elapsed(),
+            silent,
         })
     }
 
@@ -389,8 +426,13 @@ async fn shown<A: Adapters>(context: &Context<'_, A>, work: Work) -> Result<Writ
             }
         }
         drop(chunks);
-        Ok(())
+        Ok::<(), Failure>(())
     };
     let (written, shown) = tokio::join!(writing, showing);
-    shown.and(written)
+    shown?;
+    if context.ui.is_closed() {
+        // Also where everything was written into the channel before that was noticed.
+        return Err(Failure::failed("whoever read the export went away before its end; no export was made"));
+    }
+    written
 }

@@ -10,7 +10,7 @@ use crate::capture::weight;
 use crate::cli::CreateArgs;
 use crate::command::site::Loaded;
 use crate::command::{Adapters, Context};
-use crate::engine::Engine;
+use crate::event::Reporter;
 use crate::failure::Result;
 use crate::name::DbName;
 use crate::observed::Observed;
@@ -32,21 +32,23 @@ pub async fn foresee<A: Adapters>(
         return plan(loaded, observed, targets, args, names.collect(), None);
     }
     let desk = Desk::set_up(context, loaded, engine, observed, String::new()).await?;
-    let weighed = weigh(loaded, engine, &desk, targets).await?;
+    let weighed = weigh(context, loaded, engine, &desk, targets).await?;
     let names = weighed.names.iter().map(ToString::to_string).collect();
-    plan(loaded, observed, targets, args, names, Some(weighed.weight))
+    plan(loaded, observed, targets, args, names, weighed.weight)
 }
 
 /// How big the site is.
 pub struct Weighed {
     pub names: Vec<DbName>,
-    pub weight: Weight,
+    /// `None` where it took too long to find out.
+    pub weight: Option<Weight>,
 }
 
 /// Attachments are counted for targets that have none yet.
-pub async fn weigh<E: Engine>(
+pub async fn weigh<A: Adapters>(
+    context: &Context<'_, A>,
     loaded: &Loaded,
-    engine: &E,
+    engine: &A::Engine,
     desk: &Desk,
     targets: &[Target],
 ) -> Result<Weighed> {
@@ -55,10 +57,16 @@ pub async fn weigh<E: Engine>(
     let mut filestore_bytes = 0;
     if targets.iter().any(|target| last_added(&memory, target).is_none()) {
         for name in &names {
-            filestore_bytes += weight::attachments(engine, &desk.client, name).await?;
+            match weight::attachments(engine, &desk.client, name).await {
+                Ok(bytes) => filestore_bytes += bytes,
+                Err(failure) => {
+                    context.ui.warning(format!("{failure}; whether targets have room is not looked at"));
+                    return Ok(Weighed { names, weight: None });
+                }
+            }
         }
     }
-    Ok(Weighed { names, weight: Weight { database_bytes, filestore_bytes } })
+    Ok(Weighed { names, weight: Some(Weight { database_bytes, filestore_bytes }) })
 }
 
 fn last_added(memory: &BackupMemory, target: &Target) -> Option<u64> {

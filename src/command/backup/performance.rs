@@ -12,7 +12,6 @@ use super::cold;
 use super::copy::{Copying, is_repository};
 use super::create::{interruption, unless_stopped};
 use super::summary::{Copied, Outcome};
-use crate::backup::manifest::Manifest;
 use crate::backup::memory::Success;
 use crate::backup::plan::{Action, BackupPlan, Step};
 use crate::capture::{self, Moment, Subject};
@@ -20,7 +19,7 @@ use crate::command::site::Loaded;
 use crate::command::{Adapters, Context};
 use crate::engine::Engine;
 use crate::event::{Event, Reporter};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::host::journal::{BACKUP, Journal, Outcome as Ending};
 use crate::repository::Saved;
 use crate::site::backup::Target;
@@ -41,6 +40,8 @@ pub struct Performance<'a, A: Adapters> {
 struct Hand<'a, E: Engine> {
     moment: Option<Moment<'a, E>>,
     copies: Vec<Copied>,
+    /// Odoo was started and does not answer.
+    silent: Option<Failure>,
 }
 
 impl<'a, A: Adapters> Performance<'a, A> {
@@ -48,24 +49,33 @@ impl<'a, A: Adapters> Performance<'a, A> {
         let (journal, begun) = (self.loaded.dir.journal(), Instant::now());
         let texts = plan.steps.iter().map(|step| step.action.to_string()).collect();
         journal.begin(self.now(), BACKUP, texts)?;
-        let mut hand = Hand { moment: None, copies: Vec::new() };
+        let mut hand = Hand { moment: None, copies: Vec::new(), silent: None };
         let done = self.steps(plan, &journal, &mut hand).await;
-        let facts = match hand.moment.take() {
+        // What targets have been told of damage holds, however the moment ends.
+        let manifest = hand.moment.as_ref().and_then(Moment::manifest);
+        let ended = match hand.moment.take() {
             Some(moment) => Some(moment.end().await),
             None => None,
         };
-        let running = self.odoo_runs(plan).await;
-        let good = done.is_ok() && running.is_ok() && hand.copies.iter().all(|copied| copied.outcome.is_ok());
+        let running = self.odoo_runs(plan, &mut hand).await;
+        let good = done.is_ok()
+            && running.is_ok()
+            && hand.silent.is_none()
+            && hand.copies.iter().all(|copied| copied.outcome.is_ok());
         journal.end(self.now(), if good { Ending::Done } else { Ending::Failed })?;
         // Odoo that does not come back is worse than a backup that is missing.
         running?;
+        if let (Err(_), Some(silent)) = (&done, &hand.silent) {
+            self.context.ui.warning(format!("Odoo does not answer: {silent}"));
+        }
         done?;
-        let (manifest, stalls) = self.learnt(facts, &mut hand.copies);
+        let stalls = self.learnt(ended, &mut hand.copies);
         Ok(Outcome {
             kind: self.subject.kind,
             databases: self.subject.databases.iter().map(ToString::to_string).collect(),
             copies: hand.copies,
             manifest,
+            silent: hand.silent,
             stalls,
             took: begun.elapsed(),
         })
@@ -109,7 +119,7 @@ impl<'a, A: Adapters> Performance<'a, A> {
     /// `Ok(false)`: it failed, and the run goes on.
     async fn perform(&self, action: &Action, hand: &mut Hand<'a, A::Engine>) -> Result<bool> {
         match action {
-            Action::StartOdoo { containers } => self.start(containers).await?,
+            Action::StartOdoo { containers } => return self.start(containers, hand).await,
             Action::Sweep => self.sweep().await?,
             Action::StopOdoo { containers } => {
                 self.stopped.set(true);
@@ -126,20 +136,36 @@ impl<'a, A: Adapters> Performance<'a, A> {
         Ok(true)
     }
 
-    async fn start(&self, containers: &[String]) -> Result<()> {
-        cold::start(self.context, self.loaded, self.engine, containers).await?;
+    /// `Ok(false)`: it runs and does not answer, which keeps no target from its backup.
+    async fn start(&self, containers: &[String], hand: &mut Hand<'a, A::Engine>) -> Result<bool> {
+        cold::start(self.loaded, self.engine, containers).await?;
         self.stopped.set(false);
-        Ok(())
+        let progress = &self.copying.progress;
+        let answers = cold::answers(self.context, self.loaded, self.engine);
+        let answers = unless_stopped(progress, answers, interruption);
+        let answers = match &mut hand.moment {
+            // Its sessions are not to be idle for as long as that takes.
+            Some(moment) => moment.serve_until(&progress.stop, answers).await,
+            None => answers.await,
+        };
+        match answers {
+            Ok(()) => Ok(true),
+            Err(failure) if self.is_stopped() => Err(failure),
+            Err(failure) => {
+                hand.silent = Some(failure);
+                Ok(false)
+            }
+        }
     }
 
     /// Whatever happened: what this run has stopped runs again.
-    async fn odoo_runs(&self, plan: &BackupPlan) -> Result<()> {
+    async fn odoo_runs(&self, plan: &BackupPlan, hand: &mut Hand<'a, A::Engine>) -> Result<()> {
         let stopped = plan.steps.iter().find_map(|step| match &step.action {
             Action::StopOdoo { containers } => Some(containers),
             _ => None,
         });
         match stopped {
-            Some(containers) if self.stopped.get() => self.start(containers).await,
+            Some(containers) if self.stopped.get() => self.start(containers, hand).await.map(drop),
             _ => Ok(()),
         }
     }
@@ -203,15 +229,15 @@ impl<'a, A: Adapters> Performance<'a, A> {
         self.loaded.dir.save_backups(&memory)
     }
 
-    /// What the moment said at its end. Why it was lost is the cause of whatever failed.
+    /// For how long the collector was held off. Why the moment was lost is the cause of whatever failed.
     fn learnt(
         &self,
-        facts: Option<Result<capture::Facts>>,
+        ended: Option<Result<capture::Facts>>,
         copies: &mut [Copied],
-    ) -> (Option<Manifest>, BTreeMap<String, Duration>) {
-        match facts {
-            None => (None, BTreeMap::new()),
-            Some(Ok(facts)) => (facts.manifest, facts.locks),
+    ) -> BTreeMap<String, Duration> {
+        match ended {
+            None => BTreeMap::new(),
+            Some(Ok(facts)) => facts.locks,
             Some(Err(lost)) => {
                 let failed = copies.iter_mut().find_map(|copied| copied.outcome.as_mut().err());
                 match failed {
@@ -223,7 +249,7 @@ impl<'a, A: Adapters> Performance<'a, A> {
                     // Every target has it already.
                     None => self.context.ui.warning(lost.to_string()),
                 }
-                (None, BTreeMap::new())
+                BTreeMap::new()
             }
         }
     }

@@ -10,7 +10,6 @@ use crate::backup::health::{ago, problems};
 use crate::backup::memory::{FailedRun, Success, TargetMemory, Verified};
 use crate::backup::words;
 use crate::command::site::Loaded;
-use crate::failure::Result;
 use crate::site::backup::Target;
 
 #[derive(Debug, Serialize)]
@@ -33,17 +32,29 @@ struct TargetStatus {
     last_verified: Option<Verified>,
 }
 
-pub fn standing(loaded: &Loaded, now: Timestamp) -> Result<BackupStatus> {
-    let (memory, targets) = (loaded.dir.backups()?, &loaded.site.backup.targets);
+/// What cannot be read is a problem of the backups', and none of the rest of the site.
+#[must_use]
+pub fn standing(loaded: &Loaded, now: Timestamp) -> BackupStatus {
+    let targets = &loaded.site.backup.targets;
+    let memory = match loaded.dir.backups() {
+        Ok(memory) => memory,
+        Err(failure) => {
+            let problems = vec![format!("what is known of the backups cannot be read: {failure}")];
+            return BackupStatus { targets: Vec::new(), last_export: None, problems, now };
+        }
+    };
     // While a target is not set up there is no kit, and something else to be told.
-    let kit_is_kept = !kit::is_to_be_kept(loaded, &memory)?;
+    let (kit_is_kept, fault) = match kit::is_to_be_kept(loaded, &memory) {
+        Ok(is_to_be_kept) => (!is_to_be_kept, None),
+        Err(failure) => (true, Some(format!("there is no recovery kit: {failure}"))),
+    };
     let status = |target: &Target| TargetStatus::of(target, memory.target(target).cloned());
-    Ok(BackupStatus {
+    BackupStatus {
         targets: targets.iter().map(status).collect(),
         last_export: memory.last_export,
-        problems: problems(targets, &memory, kit_is_kept, now),
+        problems: fault.into_iter().chain(problems(targets, &memory, kit_is_kept, now)).collect(),
         now,
-    })
+    }
 }
 
 impl TargetStatus {

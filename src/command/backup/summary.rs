@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::cold;
 use crate::backup::manifest::{BackupKind, Manifest};
 use crate::backup::words::{bytes, count, duration};
 use crate::failure::{Failure, Kind};
@@ -31,6 +32,8 @@ pub struct Outcome {
     pub copies: Vec<Copied>,
     /// `None` when no target was read to its end.
     pub manifest: Option<Manifest>,
+    /// Why Odoo, which was stopped for this run, does not answer now.
+    pub silent: Option<Failure>,
     /// How long Odoo's collector was held off, by database: nobody's write waits longer.
     pub stalls: BTreeMap<String, Duration>,
     pub took: Duration,
@@ -68,18 +71,18 @@ impl Outcome {
         self.manifest.iter().flat_map(damage).collect()
     }
 
-    /// Failures of optional targets, where others have the backup.
+    /// What the [`verdict`](Self::verdict) does not tell: failures of optional targets, where others
+    /// have the backup, and that Odoo does not answer, where something else is the verdict.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        if !self.is_saved_as_required() {
-            return Vec::new();
-        }
+        let is_saved = self.is_saved_as_required();
+        let silent = self.silent.iter().filter(|_| !is_saved || !self.damage().is_empty());
+        let silent = silent.map(|failure| format!("Odoo does not answer: {failure}"));
         let failed = self.copies.iter().filter_map(|copied| Some((copied, copied.outcome.as_ref().err()?)));
-        failed
-            .map(|(copied, failure)| {
-                format!("optional target {} has no backup of this run: {failure}", copied.target)
-            })
-            .collect()
+        let failed = failed.filter(|_| is_saved).map(|(copied, failure)| {
+            format!("optional target {} has no backup of this run: {failure}", copied.target)
+        });
+        silent.chain(failed).collect()
     }
 
     fn is_saved_as_required(&self) -> bool {
@@ -88,16 +91,17 @@ impl Outcome {
             && self.copies.iter().filter(required).all(|copied| copied.outcome.is_ok())
     }
 
-    /// The exit code's reason: 1 where a target lacks its backup, 7 where the source was damaged.
+    /// The exit code's reason: 1 where a target lacks its backup, 7 where the source was damaged, 1 where
+    /// Odoo does not come back.
     pub fn verdict(self) -> Result<(), Failure> {
         if !self.is_saved_as_required() {
             return Err(self.failed());
         }
-        let damage = self.damage();
-        if damage.is_empty() {
-            return Ok(());
+        let (done, damage) = ("the backup was saved", self.damage());
+        if !damage.is_empty() {
+            return Err(damaged(done, &damage));
         }
-        Err(damaged("the backup was saved", &damage))
+        self.silent.map_or(Ok(()), |beneath| Err(cold::silent(done, beneath)))
     }
 
     fn failed(self) -> Failure {
@@ -244,6 +248,7 @@ mod tests {
             databases: ["acme", "shop", "test"].map(str::to_owned).into(),
             copies,
             manifest: None,
+            silent: None,
             stalls: [("acme".to_owned(), Duration::from_millis(438))].into(),
             took: Duration::from_secs(38),
         }
@@ -323,6 +328,31 @@ mod tests {
         assert_eq!(failure.evidence.len(), 11);
         assert_eq!(failure.evidence[0], "database acme: aa/0 is missing");
         assert_eq!(failure.evidence[10], "and 3 more");
+    }
+
+    #[test]
+    fn odoo_that_does_not_answer_is_told_in_any_case() {
+        let silent = || Some(Failure::failed("no login page for 300 seconds").hint("look at its log"));
+        let mut saved = outcome(vec![copied("near", true, Ok(()))]);
+        saved.silent = silent();
+        assert_eq!(saved.warnings(), <[String; 0]>::default());
+        let failure = saved.verdict().unwrap_err();
+        assert_eq!(
+            (failure.kind, failure.to_string().as_str()),
+            (
+                Kind::Failed,
+                "the backup was saved, and Odoo, which was started again, does not answer: no login page for 300 seconds"
+            )
+        );
+        assert_eq!(failure.hints, ["look at its log"]);
+        for (required, manifest, kind) in
+            [(Ok(()), Some(damaged(1)), Kind::Verification), (Err("disk full"), None, Kind::Failed)]
+        {
+            let mut other = outcome(vec![copied("near", true, required)]);
+            (other.silent, other.manifest) = (silent(), manifest);
+            assert_eq!(other.warnings(), ["Odoo does not answer: no login page for 300 seconds"]);
+            assert_eq!(other.verdict().unwrap_err().kind, kind);
+        }
     }
 
     #[test]
