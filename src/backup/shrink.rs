@@ -11,6 +11,12 @@ use super::words::{bytes, some};
 
 /// How far clocks of two machines may be apart.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(15);
+/// Whether a time has not come yet: by more than two clocks differ.
+#[must_use]
+pub fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
+    time > now + CLOCK_SKEW
+}
+
 /// Damaged files that a sentence names.
 const NAMED: usize = 3;
 
@@ -58,7 +64,7 @@ impl Weight {
 /// Why nothing is forgotten.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Objection {
-    /// The newest backup is of a time that has not come: ages mean nothing.
+    /// A backup is of a time that has not come, and none was made since: ages mean nothing.
     Future { id: String, time: Timestamp, now: Timestamp },
     /// Nobody can say what the newest backup holds.
     Unreadable { id: String },
@@ -93,16 +99,27 @@ pub fn spared<'a>(kept: &[Weight], going: &'a [Weight]) -> Option<&'a Weight> {
     going.iter().filter(|weight| weight.is_whole()).max_by_key(|weight| weight.time)
 }
 
-/// Why the backups about to go should stay; `None` when there is no reason or none is about to go.
+/// Why the backups about to go should stay; `None` when there is no reason.
+///
+/// `last_run`: the time that the last run gave its backup. Where that has come, and other backups are
+/// of the future, the clock was wrong once and is no longer: they count for nothing.
 #[must_use]
-pub fn objection(kept: &[Weight], going: &[Weight], now: Timestamp) -> Option<Objection> {
+pub fn objection(
+    kept: &[Weight],
+    going: &[Weight],
+    now: Timestamp,
+    last_run: Option<Timestamp>,
+) -> Option<Objection> {
+    let all = || kept.iter().chain(going);
+    let was_put_right = last_run.is_some_and(|time| !is_ahead(time, now));
+    let future = all().filter(|weight| is_ahead(weight.time, now)).max_by_key(|weight| weight.time);
+    if let (Some(future), false) = (future, was_put_right) {
+        return Some(Objection::Future { id: future.id.clone(), time: future.time, now });
+    }
     if going.is_empty() {
         return None;
     }
-    let newest = kept.iter().chain(going).max_by_key(|weight| weight.time)?;
-    if newest.time > now + CLOCK_SKEW {
-        return Some(Objection::Future { id: newest.id.clone(), time: newest.time, now });
-    }
+    let newest = all().filter(|weight| !is_ahead(weight.time, now)).max_by_key(|weight| weight.time)?;
     let Some(content) = &newest.content else {
         return Some(Objection::Unreadable { id: newest.id.clone() });
     };
@@ -206,7 +223,7 @@ mod tests {
     }
 
     fn said(kept: &[Weight], going: &[Weight]) -> String {
-        objection(kept, going, NOW).map(|objection| objection.to_string()).unwrap_or_default()
+        objection(kept, going, NOW, None).map(|objection| objection.to_string()).unwrap_or_default()
     }
 
     #[test]
@@ -220,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_sudden_loss_is_told_in_numbers() {
-        let objection = objection(&[weight(0, 49), weight(1, 100)], &[weight(8, 100)], NOW).unwrap();
+        let objection = objection(&[weight(0, 49), weight(1, 100)], &[weight(8, 100)], NOW, None).unwrap();
         assert!(objection.is_answerable());
         insta::assert_snapshot!(objection, @"the newest backup day0 holds less than half of day8, which would go: 49 MB instead of 100 MB, 49 rows instead of 100");
         let mut newest = weight(0, 100);
@@ -251,12 +268,24 @@ mod tests {
                 "the newest backup day-1 is of 2026-05-29 20:26 UTC, and this machine's clock says 2026-05-28 20:26 UTC",
             ),
         ] {
-            let objection = objection(&[newest], &[weight(8, 100)], NOW).unwrap();
+            let objection = objection(&[newest], &[weight(8, 100)], NOW, None).unwrap();
             assert!(!objection.is_answerable());
             assert_eq!(objection.to_string(), expected);
         }
         let soon = Weight { time: NOW + SignedDuration::from_mins(5), ..weight(0, 100) };
         assert_eq!(said(&[soon], &[weight(8, 100)]), "", "clocks are never quite the same");
+    }
+
+    /// The clock was wrong once: a run since then shows that it is no longer.
+    #[test]
+    fn a_backup_of_the_future_stands_in_the_way_until_one_was_made_after_it() {
+        let (future, going) = (weight(-400, 1), [weight(8, 100)]);
+        let kept = [future, weight(0, 100)];
+        let is_future =
+            |last_run| matches!(objection(&kept, &going, NOW, last_run), Some(Objection::Future { .. }));
+        assert!(is_future(None) && is_future(Some(kept[0].time)));
+        assert_eq!(objection(&kept, &going, NOW, Some(NOW)), None, "what it holds does not count");
+        assert!(objection(&kept[..1], &[], NOW, None).is_some(), "also when nothing is about to go");
     }
 
     #[test]

@@ -21,9 +21,9 @@ pub enum BackupCommand {
     Create(CreateArgs),
     /// Show the backups of every target
     List(ListArgs),
-    /// Prove that backups are whole: structure, packs, and every attachment against its row (exit code 7 if not)
+    /// Check that backups are whole (exit code 7 if not): structure, packs, and that every attachment is there with its size; with --read-data also what is in them
     Verify(VerifyArgs),
-    /// Forget old backups by the rules under `backup.keep`, and free their space
+    /// Forget old backups by the rules under `backup.keep`; what only they needed is freed by a prune 23 hours later, or with --now
     Prune(PruneArgs),
     /// List the files of a backup
     Ls(LsArgs),
@@ -68,7 +68,7 @@ pub struct VerifyArgs {
     /// Only this target; all of them when left out
     #[arg(long, value_name = "NAME")]
     pub target: Option<String>,
-    /// Also read and decrypt the data: all of it, or a share such as 10%
+    /// Also read the data and compare it with its hashes: all of it, or a share such as 10%; else only presence and size of each attachment are compared
     #[arg(long, value_name = "SHARE", num_args = 0..=1, default_missing_value = "100%")]
     pub read_data: Option<String>,
 }
@@ -81,6 +81,9 @@ pub struct PruneArgs {
     /// Show what would be forgotten and why, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Free space at once, also what earlier runs left; only where the repository has backups of this site alone
+    #[arg(long)]
+    pub now: bool,
     /// Go on although the newest backup holds far less than those about to go, or lacks attachments that they have
     #[arg(long)]
     pub accept_loss: bool,

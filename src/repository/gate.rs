@@ -34,7 +34,9 @@ impl From<StoreError> for Failure {
         let failure = Failure::failed(error.message);
         match error.trouble {
             Trouble::Damaged => Failure { kind: Kind::Verification, ..failure },
-            Trouble::Full => failure.hint("make room there, or prune old backups: `autoodoo backup prune`"),
+            Trouble::Full => {
+                failure.hint("make room there, or let old backups go at once: `autoodoo backup prune --now`")
+            }
             Trouble::Connection => failure.hint("run it again when the place can be reached"),
             _ => failure,
         }

@@ -36,6 +36,7 @@ use rustic_core::{
     RusticError, RusticResult,
 };
 
+use crate::backup::shrink::is_ahead;
 pub use crate::backup::source;
 use crate::failure::{Context, Failure, Kind, Result};
 use crate::secret::Secret;
@@ -55,6 +56,9 @@ use store::{FileKind, Store, Trouble};
 const DATA_PACK: u32 = 16 << 20;
 /// The same for packs of directories.
 const TREE_PACK: u32 = 4 << 20;
+
+/// The reason of a backup that stays because its time has not come.
+const FUTURE: &str = "dated in the future";
 
 /// How far a running operation is, and whether it is to stop. Shared with the thread that watches.
 #[derive(Debug, Default)]
@@ -107,6 +111,17 @@ pub struct Listing {
     pub unreadable: Vec<String>,
 }
 
+impl Listing {
+    /// The site's newest backup. One of the future counts only where there is no other: the clock was
+    /// wrong when it was made, or is wrong now.
+    #[must_use]
+    pub fn newest(&self, site: &str, now: Timestamp) -> Option<&Snapshot> {
+        let ours = || self.snapshots.iter().filter(|snapshot| snapshot.host == site);
+        let come = ours().filter(|snapshot| !is_ahead(snapshot.time, now));
+        come.max_by_key(|snapshot| snapshot.time).or_else(|| ours().max_by_key(|snapshot| snapshot.time))
+    }
+}
+
 /// A file or directory of a snapshot.
 #[derive(Debug, Clone)]
 pub struct Node {
@@ -130,6 +145,15 @@ pub struct Verdict {
     pub keep: bool,
     /// restic's words: `daily`, `within`, ….
     pub reasons: Vec<String>,
+}
+
+/// When what nobody needs is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It is marked, and removed by a prune 23 hours later: other hosts may be writing meanwhile.
+    Marked,
+    /// At once. Nobody else may be writing.
+    Now,
 }
 
 /// What a prune removed.
@@ -269,17 +293,26 @@ impl Repository {
         mend::set_aside(self, packs)
     }
 
-    /// What [`prune`](Self::prune) would keep and forget, newest first.
+    /// What [`prune`](Self::prune) would keep and forget, newest first. Nobody knows the age of what is of
+    /// the future: it stays, and takes no other one's place.
     pub fn judge(&self, keep: &Keep, site: &str, now: Timestamp) -> Result<Vec<Verdict>> {
         let (mut files, _) = self.snapshot_files(self.cache.as_deref())?;
         files.retain(|file| file.hostname == site);
-        prune::judge(files, keep, now)
+        let (future, files): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|file| is_ahead(file.time.timestamp(), now));
+        let spared = future.iter().rev().map(|file| Verdict {
+            snapshot: snapshot(file),
+            keep: true,
+            reasons: vec![FUTURE.to_owned()],
+        });
+        let judged = prune::judge(files, keep, now)?;
+        Ok(spared.chain(judged).collect())
     }
 
     /// Forgets these snapshots, and removes what no snapshot needs any more.
-    pub fn prune(&self, forget: &[String], progress: &Arc<Progress>) -> Result<Pruned> {
+    pub fn prune(&self, forget: &[String], removal: Removal, progress: &Arc<Progress>) -> Result<Pruned> {
         self.forget_index();
-        prune::prune(self, forget, progress)
+        prune::prune(self, forget, removal, progress)
     }
 
     /// rustic's repository for one operation. It costs nothing: the key and the `config` are known.

@@ -10,7 +10,7 @@ use rustic_core::{KeepOptions, Open, PruneOptions, PrunePlan, RusticResult};
 use super::gate::{Bars, Fault, Gate};
 use super::locks::{self, Doing};
 use super::store::Trouble;
-use super::{Progress, Pruned, Repository, Verdict, fault, snapshot};
+use super::{Progress, Pruned, Removal, Repository, Verdict, fault, snapshot};
 use crate::failure::{Context, Failure, Result};
 use crate::site::backup::Keep;
 
@@ -45,12 +45,18 @@ pub(super) fn judge(snapshots: Vec<SnapshotFile>, keep: &Keep, now: Timestamp) -
 /// rustic prunes in two steps, a day apart: what nothing needs is marked, and removed by a later run
 /// unless a backup that ran at the same time turned out to need it. Several hosts may therefore share
 /// a repository without locks.
-pub(super) fn prune(repository: &Repository, forget: &[String], progress: &Arc<Progress>) -> Result<Pruned> {
+pub(super) fn prune(
+    repository: &Repository,
+    forget: &[String],
+    removal: Removal,
+    progress: &Arc<Progress>,
+) -> Result<Pruned> {
     locks::respect(&*repository.store, &repository.cipher, Doing::Pruning, Timestamp::now())?;
     let ids = forget.iter().map(|id| id.parse::<SnapshotId>()).collect::<RusticResult<Vec<_>>>();
     let ids = ids.map_err(|error| fault::failure("these are no backups", &error))?;
     let gate = Gate::new(progress);
-    let options = PruneOptions::default().ignore_snaps(ids.clone());
+    let mut options = PruneOptions::default().ignore_snaps(ids.clone());
+    options.instant_delete = removal == Removal::Now;
     // The plan comes first: where it fails, for a snapshot that cannot be read or a pack that is
     // missing, nothing is removed.
     let planned = repository.indexed(
@@ -61,7 +67,11 @@ pub(super) fn prune(repository: &Repository, forget: &[String], progress: &Arc<P
             Ok((session, plan))
         },
     );
-    let (session, plan) = planned?;
+    let (session, plan) = planned.map_err(|failure| {
+        failure.hint(
+            "while a backup lacks something nobody knows what it needs; `autoodoo backup verify` names it",
+        )
+    })?;
     let pruned = carry_out(&session, &ids, &options, plan);
     gate.open().map_err(|fault| refused(&repository.store.location(), fault))?;
     pruned.map_err(|error| fault::failure("cannot remove old backups", &error))
@@ -74,8 +84,9 @@ fn carry_out<S: Open>(
     plan: PrunePlan,
 ) -> RusticResult<Pruned> {
     let sizes = plan.stats.size_sum();
-    let freed = plan.stats.size_to_delete.remove;
-    let marked = plan.stats.size_to_delete.keep + plan.stats.size_unref + sizes.remove + sizes.repackrm;
+    let due = plan.stats.size_to_delete.remove;
+    let others = plan.stats.size_to_delete.keep + plan.stats.size_unref + sizes.remove + sizes.repackrm;
+    let (freed, marked) = if options.instant_delete { (due + others, 0) } else { (due, others) };
     session.delete_snapshots(forget)?;
     session.prune(options, plan)?;
     Ok(Pruned { snapshots: forget.len() as u64, freed, marked })

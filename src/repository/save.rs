@@ -17,7 +17,7 @@ use super::locks::{self, Doing};
 use super::sizes::{Corrected, Sizes};
 use super::source::Source;
 use super::store::FileKind;
-use super::{Label, Progress, Repository, Saved, fault, hex};
+use super::{Label, Listing, Progress, Repository, Saved, fault, hex, snapshot};
 use crate::digest::sha256_hex;
 use crate::failure::{Context, Failure, Result};
 
@@ -78,7 +78,9 @@ fn options<S: IndexedTree>(
     indexed: &rustic_core::Repository<S>,
 ) -> Result<BackupOptions> {
     let (files, _) = repository.snapshot_files(repository.cache.as_deref())?;
-    let parent = files.into_iter().rfind(|file| file.hostname == label.site);
+    let listing = Listing { snapshots: files.iter().map(snapshot).collect(), ..Listing::default() };
+    let newest = listing.newest(&label.site, label.time).map(|newest| &newest.id);
+    let parent = files.iter().find(|file| Some(&hex(&file.id)) == newest);
     let parent = parent.filter(|file| has_trees(indexed, file.tree, &mut HashSet::new()));
     let mut options = BackupOptions::default();
     options.parent_opts.force = parent.is_none();

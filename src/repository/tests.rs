@@ -327,7 +327,7 @@ fn a_place_that_lets_nothing_be_removed_says_who_prunes() {
     let (memory, repository) = repository();
     let first = back_up(&repository, &[stream("a", b"one")]).unwrap();
     *memory.refuse_removals.lock().unwrap() = Some(Trouble::Denied);
-    let failure = repository.prune(&[first.id], &Arc::default()).unwrap_err();
+    let failure = repository.prune(&[first.id], Removal::Marked, &Arc::default()).unwrap_err();
     assert_eq!(failure.message, "memory lets nothing be removed from here");
     assert!(failure.hints[0].contains("the server itself prunes"), "{failure:?}");
     assert_eq!(saved(&repository), 1);
@@ -347,7 +347,7 @@ fn snapshots_that_cannot_be_read_are_told_beside_the_good_ones() {
     );
     // It does not stop backups, but pruning: what it needs is unknown.
     let second = back_up(&repository, &[stream("a", b"two")]).unwrap();
-    let failure = repository.prune(&[second.id], &Arc::default()).unwrap_err();
+    let failure = repository.prune(&[second.id], Removal::Marked, &Arc::default()).unwrap_err();
     assert!(failure.to_string().contains(&half), "{failure}");
     assert_eq!(saved(&repository), 2);
 }
@@ -395,7 +395,7 @@ fn a_damaged_cache_does_not_stand_in_the_way() {
     assert_eq!(content(&cached(), &first.id, "a"), b"one");
     let second = back_up(&cached(), &[stream("a", b"two")]).unwrap();
     ruin();
-    cached().prune(&[first.id], &Arc::default()).unwrap();
+    cached().prune(&[first.id], Removal::Marked, &Arc::default()).unwrap();
     assert_eq!(content(&cached(), &second.id, "a"), b"two");
 }
 

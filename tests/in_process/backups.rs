@@ -893,6 +893,94 @@ fn prune_names_reasons_and_keeps_what_the_rules_say() {
     site.done("backup verify --read-data");
 }
 
+fn bytes_at_near(site: &Site) -> u64 {
+    files(site, "near").iter().map(|path| path.metadata().unwrap().len()).sum()
+}
+
+/// What nobody needs is marked, told, and freed when there is nothing to forget any more.
+#[test]
+fn prune_frees_at_once_when_it_is_told_to() {
+    let site = pruned();
+    let first = site.json("backup prune");
+    assert_eq!((first["forgotten"].as_u64(), first["freed_bytes"].as_u64()), (Some(2), Some(0)), "{first}");
+    assert!(first["marked_bytes"].as_u64().unwrap() > 0, "{first}");
+    let again = site.done("backup prune");
+    assert!(again.data.contains("nothing to forget, 1 backup kept; "), "{again:?}");
+    assert!(again.data.contains(" more will be freed by a prune after 23 h"), "{again:?}");
+    // A run that was killed leaves packs that no index names.
+    let orphan = site.world.file(&format!("near/data/00/{}", "00".repeat(32)));
+    std::fs::create_dir_all(orphan.parent().unwrap()).unwrap();
+    std::fs::write(&orphan, vec![0; 100_000]).unwrap();
+    let before = bytes_at_near(&site);
+    let now = site.json("backup prune --now");
+    let freed = now["freed_bytes"].as_u64().unwrap();
+    assert!(freed > 100_000 && now["marked_bytes"] == 0, "{now}");
+    assert!(!orphan.exists() && bytes_at_near(&site) + 100_000 < before);
+    site.done("backup verify --read-data");
+    let nothing = site.done("backup prune --now").data;
+    assert!(nothing.ends_with("nothing to forget, 1 backup kept\n"), "{nothing}");
+}
+
+/// Another site may be writing what no backup needs yet.
+#[test]
+fn prune_frees_nothing_at_once_where_others_have_backups() {
+    let site = pruned();
+    let store = autoodoo::repository::store::open(
+        &autoodoo::site::backup::Place::Local { path: site.world.file("near") },
+        &autoodoo::repository::store::Access::default(),
+    );
+    let password = site.world.text("secrets/backup/password");
+    let password = autoodoo::secret::Secret::new(password.trim());
+    let repository = autoodoo::repository::Repository::open(store.unwrap(), &password, None).unwrap();
+    let label = autoodoo::repository::Label {
+        site: "shop".to_owned(),
+        tags: Vec::new(),
+        time: "2026-01-31T03:00:00Z".parse().unwrap(),
+    };
+    repository.back_up(std::sync::Arc::new(Nothing), &label, &std::sync::Arc::default()).unwrap();
+    let refused = site.run("backup prune --now");
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.talk.contains("it also has backups of shop"), "{refused:?}");
+    assert_eq!(site.backups().len(), 3);
+    site.done("backup prune");
+    assert_eq!(site.backups().len(), 1);
+}
+
+struct Nothing;
+
+impl autoodoo::repository::source::Source for Nothing {
+    fn entries(
+        &self,
+    ) -> Box<dyn Iterator<Item = std::io::Result<autoodoo::repository::source::Entry>> + Send> {
+        Box::new(std::iter::empty())
+    }
+
+    fn size(&self) -> u64 {
+        0
+    }
+}
+
+/// A clock that was wrong once does not stop pruning for ever.
+#[test]
+fn a_backup_of_the_future_is_left_alone() {
+    let site = pruned();
+    site.world.pass_days(400);
+    site.done("backup");
+    let future = site.backups().pop().unwrap();
+    site.world.pass_days(-400);
+    let refused = site.run("backup prune");
+    assert!(refused.code == 1 && refused.talk.contains("this machine's clock says"), "{refused:?}");
+    site.done("backup");
+    let dry = site.done("backup prune --dry-run");
+    assert!(dry.data.contains("dated in the future") && !dry.data.contains("would stop"), "{dry:?}");
+    let ran = site.done("backup prune");
+    assert!(ran.talk.contains(&format!("dated in the future: {}", &future[..8])), "{ran:?}");
+    assert!(ran.data.contains("forgot 3, kept 2 backups"), "{ran:?}");
+    let verify = site.done("backup verify");
+    assert!(!verify.data.contains(&future[..8]) && verify.talk.contains("in the future"), "{verify:?}");
+    assert!(site.backups().contains(&future));
+}
+
 #[test]
 fn prune_stops_when_the_newest_is_far_smaller() {
     let site = pruned();
@@ -951,6 +1039,24 @@ fn a_target_without_room_is_left_alone_with_numbers() {
         "{ran:?}"
     );
     assert_eq!(site.backups(), Vec::<String>::new());
+}
+
+#[test]
+fn a_new_target_without_room_gets_no_repository() {
+    let site = Site::new();
+    let (near, far) = (site.world.file("near"), site.world.file("far"));
+    site.world.edit(&near.display().to_string(), &far.display().to_string());
+    site.server.borrow_mut().bytes = u64::MAX / 4;
+    let ran = site.run("backup");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.talk.contains("nothing was written there"), "{ran:?}");
+    assert_eq!(files(&site, "far"), Vec::<PathBuf>::new());
+    site.server.borrow_mut().bytes = 0;
+    site.done("backup");
+    // What the last run added is there; that all of it may be new is a warning.
+    site.server.borrow_mut().bytes = u64::MAX / 4;
+    let ran = site.done("backup");
+    assert!(ran.talk.contains("warning: target near has "), "{ran:?}");
 }
 
 #[test]

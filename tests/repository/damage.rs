@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use autoodoo::failure::Failure;
-use autoodoo::repository::{Depth, Repository};
+use autoodoo::repository::{Depth, Removal, Repository};
 
 use crate::support::{Files, Random, local, made, password, restic, saved, soak};
 
@@ -131,7 +131,7 @@ fn after_packs_were_set_aside_restic_finds_the_next_backup_whole() {
     let (at, target) = (place.path().join("repository"), place.path().join("restored"));
     let repository = made(&at);
     let files = Files::made_of(5, 2);
-    saved(&repository, &files);
+    let first = saved(&repository, &files);
     let packs: Vec<PathBuf> =
         crate::support::tree(&at).into_keys().filter(|path| path.starts_with("data")).collect();
     for (number, pack) in packs.iter().enumerate() {
@@ -148,7 +148,10 @@ fn after_packs_were_set_aside_restic_finds_the_next_backup_whole() {
     let aside = repository.set_aside(&found.packs).unwrap();
     assert_eq!(aside.packs.len(), packs.len());
     let second = saved(&repository, &files);
-    assert_eq!(repository.check(Depth::Data(1.0), None, &Arc::default()).unwrap().all(), [""; 0]);
+    let of_second = repository.check(Depth::Data(1.0), Some(&second.id), &Arc::default()).unwrap();
+    assert_eq!(of_second.faults, [""; 0]);
+    assert!(of_second.elsewhere.iter().all(|fault| fault.contains(&first.id)), "{of_second:?}");
+    repository.prune(&[first.id], Removal::Marked, &Arc::default()).unwrap();
     let checked = restic(&at, &["check", "--read-data"]);
     assert!(checked.contains("no errors were found"), "{checked}");
     restic(&at, &["restore", &second.id, "--verify", "--target", target.to_str().unwrap()]);

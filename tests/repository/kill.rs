@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use autoodoo::repository::Depth;
+use autoodoo::repository::{Depth, Removal};
 
 use crate::support::{Files, Random, content, made, opened, saved, soak};
 
@@ -35,7 +35,7 @@ fn victim() {
             let mut snapshots = repository.snapshots().unwrap().snapshots;
             snapshots.pop().expect("there is a backup");
             let forget: Vec<String> = snapshots.into_iter().map(|snapshot| snapshot.id).collect();
-            repository.prune(&forget, &Arc::default()).unwrap();
+            repository.prune(&forget, Removal::Marked, &Arc::default()).unwrap();
         }
     }
 }

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use autoodoo::repository::Depth;
 use autoodoo::repository::source::{Entry, Source};
+use autoodoo::repository::{Depth, Removal};
 
 use crate::support::{Files, PASSWORD, content, label, made, opened, restic, saved, tree};
 
@@ -87,7 +87,7 @@ fn restic_finds_nothing_wrong_after_our_prune() {
     let first = saved(&repository, &Files::made_of(5, 2));
     let files = Files::made_of(6, 2);
     saved(&repository, &files);
-    let pruned = repository.prune(&[first.id], &Arc::default()).unwrap();
+    let pruned = repository.prune(&[first.id], Removal::Marked, &Arc::default()).unwrap();
     assert_eq!((pruned.snapshots, pruned.freed), (1, 0));
     assert!(pruned.marked > 2 << 20, "{pruned:?}");
     restic(&at, &["check", "--read-data"]);
@@ -158,7 +158,7 @@ fn a_lock_of_restic_stops_pruning() {
         .spawn()
         .unwrap();
     wait_for_a_file_in(&at.join("locks"));
-    let refused = repository.prune(&[last.id], &Arc::default()).unwrap_err().message;
+    let refused = repository.prune(&[last.id], Removal::Marked, &Arc::default()).unwrap_err().message;
     let holder = format!("(process {}, ", restic.id());
     assert!(refused.contains("is locked by restic on") && refused.contains(&holder), "{refused}");
     // It is not exclusive: backups go on.

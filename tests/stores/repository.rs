@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use autoodoo::repository::source::{Entry, Source};
 use autoodoo::repository::store::{FileKind, Store};
-use autoodoo::repository::{Depth, Label, Progress, Repository, Saved};
+use autoodoo::repository::{Depth, Label, Progress, Removal, Repository, Saved};
 use autoodoo::secret::Secret;
 use autoodoo::site::backup::Keep;
 use bytes::Bytes;
@@ -91,7 +91,7 @@ fn forget_the_older(repository: &Repository) -> autoodoo::failure::Result<()> {
     let verdicts = repository.judge(&ONLY_THE_LAST, "acme", now).unwrap();
     let forget: Vec<_> = verdicts.into_iter().filter(|it| !it.keep).map(|it| it.snapshot.id).collect();
     assert_eq!(forget.len(), 1);
-    repository.prune(&forget, &Arc::default()).map(drop)
+    repository.prune(&forget, Removal::Marked, &Arc::default()).map(drop)
 }
 
 pub fn works(store: &Arc<dyn Store>, restic: &Restic) {

@@ -112,20 +112,31 @@ impl<A: Adapters> Copying<'_, A> {
         line: Arc<Line>,
     ) -> Result<(Repository, Suspects)> {
         let (password, _) = access::of(self.loaded, target)?;
-        let known = self.loaded.dir.backups()?.target(target).and_then(|memory| memory.repository.clone());
+        let memory = self.loaded.dir.backups()?;
+        let memory = memory.target(target);
+        let known = memory.and_then(|memory| memory.repository.clone());
+        let last_added = memory.and_then(|memory| Some(memory.last_success.as_ref()?.added));
         let cache = self.loaded.dir.backup_cache(&target.name);
         let (name, place) = (target.name.to_string(), target.place.to_string());
         let is_new = known.is_none();
-        let (manifests, site) = (Manifests::of(&self.loaded.dir), self.label.site.clone());
-        let (repository, suspects) = blocking(move || {
+        let (manifests, label) = (Manifests::of(&self.loaded.dir), self.label.clone());
+        let (repository, suspects, room) = blocking(move || {
             let store: Arc<dyn Store> = line;
+            // A disk that is not mounted has another one's room: that is told first.
+            let room = if known.is_none() || Repository::exists(&*store)? {
+                room(store.free()?, &name, last_added, estimated_bytes)?
+            } else {
+                None
+            };
             let made = open_or_make(Arc::clone(&store), &password, &cache, known.as_deref(), &name, &place);
             let (repository, _) = made?;
-            has_room(&*store, &name, estimated_bytes)?;
-            let suspects = suspects(&repository, &manifests, &site)?;
-            Ok((repository, suspects))
+            let suspects = suspects(&repository, &manifests, &label)?;
+            Ok((repository, suspects, room))
         })
         .await?;
+        if let Some(scarce) = room {
+            self.context.ui.warning(scarce);
+        }
         if is_new {
             self.remember(target, &repository)?;
         }
@@ -147,24 +158,64 @@ pub fn is_repository(place: &Place) -> bool {
 }
 
 /// What the newest backup found altered: it has their stamps, and they would not be read again. Blocks.
-fn suspects(repository: &Repository, manifests: &Manifests, site: &str) -> Result<Suspects> {
+fn suspects(repository: &Repository, manifests: &Manifests, label: &Label) -> Result<Suspects> {
     let listing = repository.snapshots()?;
-    let newest = listing.snapshots.iter().rfind(|snapshot| snapshot.host == site);
-    Ok(match newest.map(|snapshot| manifests.get(repository, &snapshot.id)) {
-        None => Suspects::none(),
-        Some(Ok(manifest)) => Suspects::of(&manifest),
-        Some(Err(_)) => Suspects::All,
-    })
+    Ok(
+        match listing.newest(&label.site, label.time).map(|snapshot| manifests.get(repository, &snapshot.id))
+        {
+            None => Suspects::none(),
+            Some(Ok(manifest)) => Suspects::of(&manifest),
+            Some(Err(_)) => Suspects::All,
+        },
+    )
 }
 
-fn has_room(store: &dyn Store, name: &str, needed: u64) -> Result<()> {
-    match store.free()? {
-        Some(free) if free < needed => Err(Failure::failed(format!(
+/// Refuses where less is free than the last run added, or than a first one may need; returns what is to
+/// be said where it may not be enough. `free`: `None` where nobody can tell.
+fn room(free: Option<u64>, name: &str, last_added: Option<u64>, estimated: u64) -> Result<Option<String>> {
+    let Some(free) = free else { return Ok(None) };
+    let needed = last_added.unwrap_or(estimated);
+    if free < needed {
+        return Err(Failure::failed(format!(
             "target {name} has {} free, and this backup may need {}; nothing was written there",
             bytes(free),
             bytes(needed)
         ))
-        .hint("make room there: `autoodoo backup prune` forgets what `backup.keep` does not keep")),
-        _ => Ok(()),
+        .hint("make room there: `autoodoo backup prune --now` forgets what `backup.keep` does not keep"));
+    }
+    let scarce = (free < estimated).then(|| {
+        let (free, estimated) = (bytes(free), bytes(estimated));
+        format!("target {name} has {free} free, and this backup may need up to {estimated}")
+    });
+    Ok(scarce)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_last_run_added_is_needed_and_more_is_a_warning() {
+        for (free, last_added, said) in [
+            (None, None, Ok(None)),
+            (Some(100), None, Ok(None)),
+            (Some(99), None, Err("has 99 bytes free, and this backup may need 100 bytes")),
+            (
+                Some(99),
+                Some(10),
+                Ok(Some("target disk has 99 bytes free, and this backup may need up to 100 bytes")),
+            ),
+            (
+                Some(9),
+                Some(10),
+                Err("has 9 bytes free, and this backup may need 10 bytes; nothing was written there"),
+            ),
+        ] {
+            match (room(free, "disk", last_added, 100), said) {
+                (Ok(told), Ok(said)) => assert_eq!(told.as_deref(), said),
+                (Err(failure), Err(said)) => assert!(failure.message.contains(said), "{failure}"),
+                (told, said) => panic!("{told:?} instead of {said:?}"),
+            }
+        }
     }
 }

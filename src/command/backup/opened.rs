@@ -6,7 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::access;
+use crate::backup::shrink::is_ahead;
+use crate::backup::words::some;
 use crate::command::site::Loaded;
 use crate::command::{Adapters, Context};
 use crate::event::{Event, Reporter, Unit};
@@ -111,14 +115,14 @@ pub fn expected(name: &str, place: &str, known: Option<&str>, found: &str) -> Re
 }
 
 /// The backup that `latest` or the first digits of an id mean.
-pub fn pick<'a>(listing: &'a Listing, site: &str, wanted: &str) -> Result<&'a Snapshot> {
-    let mut ours = listing.snapshots.iter().filter(|snapshot| snapshot.host == site);
+pub fn pick<'a>(listing: &'a Listing, site: &str, wanted: &str, now: Timestamp) -> Result<&'a Snapshot> {
+    let ours = listing.snapshots.iter().filter(|snapshot| snapshot.host == site);
     if wanted == LATEST {
-        return ours.max_by_key(|snapshot| snapshot.time).ok_or_else(|| {
+        return listing.newest(site, now).ok_or_else(|| {
             Failure::failed("there is no backup of this site yet").hint("make one with `autoodoo backup`")
         });
     }
-    let found: Vec<&Snapshot> = ours.by_ref().filter(|snapshot| snapshot.id.starts_with(wanted)).collect();
+    let found: Vec<&Snapshot> = ours.filter(|snapshot| snapshot.id.starts_with(wanted)).collect();
     match found.as_slice() {
         [one] if !wanted.is_empty() => Ok(one),
         [] => Err(Failure::usage(format!("there is no backup `{wanted}`"))
@@ -129,6 +133,27 @@ pub fn pick<'a>(listing: &'a Listing, site: &str, wanted: &str) -> Result<&'a Sn
             several.iter().map(|snapshot| short(&snapshot.id)).collect::<Vec<_>>().join(", ")
         ))
         .hint("write more of its digits")),
+    }
+}
+
+/// Says which backups are of a time that has not come: they are not `latest`, and no prune forgets them.
+pub fn warn_of_the_future<A: Adapters>(
+    context: &Context<'_, A>,
+    loaded: &Loaded,
+    target: &Target,
+    listing: &Listing,
+) {
+    let (site, now) = (loaded.site.name.as_str(), context.adapters.clock().now());
+    let future = listing.snapshots.iter().filter(|it| it.host == site && is_ahead(it.time, now));
+    let named: Vec<String> =
+        future.map(|it| format!("{} of {}", short(&it.id), it.time.strftime("%Y-%m-%d %H:%M UTC"))).collect();
+    if !named.is_empty() {
+        context.ui.warning(format!(
+            "target {} has backups dated in the future: {}; while there are others they are not `latest`, and \
+             until then no prune forgets them",
+            target.name,
+            some(&named, 3)
+        ));
     }
 }
 
@@ -210,19 +235,29 @@ mod tests {
 
     #[test]
     fn backups_are_found_by_their_first_digits() {
-        let listing = listing();
+        let (listing, now) = (listing(), jiff::Timestamp::from_second(100).unwrap());
         for (wanted, id) in [("latest", "ab02"), ("cd", "cd03"), ("ab01", "ab01")] {
-            assert!(pick(&listing, "acme", wanted).unwrap().id.starts_with(id), "{wanted}");
+            assert!(pick(&listing, "acme", wanted, now).unwrap().id.starts_with(id), "{wanted}");
         }
         for (wanted, said) in [
             ("ab", "`ab` could be any of 2 backups: ab01ab01, ab02ab02"),
             ("ef", "there is no backup `ef`"),
             ("", "`` could be any of 3 backups: ab01ab01, ab02ab02, cd03cd03"),
         ] {
-            assert_eq!(pick(&listing, "acme", wanted).unwrap_err().message, said);
+            assert_eq!(pick(&listing, "acme", wanted, now).unwrap_err().message, said);
         }
-        let none = pick(&Listing::default(), "acme", "latest").unwrap_err();
+        let none = pick(&Listing::default(), "acme", "latest", now).unwrap_err();
         assert_eq!(none.message, "there is no backup of this site yet");
+    }
+
+    #[test]
+    fn the_latest_is_not_of_the_future_unless_all_are() {
+        let mut listing = listing();
+        let at = |second| jiff::Timestamp::from_second(second).unwrap();
+        listing.snapshots[1].time = at(100_000);
+        for (now, id) in [(100, "cd03"), (99_999, "ab02"), (-100_000, "ab02")] {
+            assert!(pick(&listing, "acme", LATEST, at(now)).unwrap().id.starts_with(id), "{now}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `backup prune`: forgets old backups by the rules under `backup.keep`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::manifests::{Described, Manifests};
-use super::opened::{blocking, open, readable, short, watched};
+use super::opened::{blocking, open, readable, short, warn_of_the_future, watched};
 use crate::backup::shrink::{Content, Objection, Weight, objection, spared};
 use crate::backup::words::{bytes, count};
 use crate::cli::PruneArgs;
@@ -16,7 +16,7 @@ use crate::command::site::{Loaded, load, load_locked};
 use crate::command::{Adapters, Context};
 use crate::event::{Event, Reporter, Unit};
 use crate::failure::{Failure, Result};
-use crate::repository::{Progress, Pruned, Repository, Verdict};
+use crate::repository::{Progress, Pruned, Removal, Repository, Verdict};
 use crate::site::backup::Target;
 use crate::ui::prompt::Confirm;
 use crate::ui::table::table;
@@ -57,6 +57,8 @@ struct Done {
     forgotten: u64,
     kept: u64,
     freed_bytes: u64,
+    /// Nobody needs them any more; a prune after 23 hours frees them.
+    marked_bytes: u64,
 }
 
 pub async fn cmd_prune<A: Adapters>(context: &Context<'_, A>, args: &PruneArgs) -> Result<()> {
@@ -105,28 +107,35 @@ async fn prune<A: Adapters>(
     if let Some(objection) = &judged.objection {
         agreed(context, target, objection, args.accept_loss)?;
     }
-    let kept = judged.told.backups.len() - judged.going.len();
-    let pruned = if judged.going.is_empty() {
-        Pruned::default()
+    let removal = if args.now {
+        alone(loaded, target, &judged.hosts)?;
+        Removal::Now
     } else {
-        let action = format!("forget {} at {}", count(judged.going.len() as u64, "backup"), target.name);
-        let cause = "backup.keep in autoodoo.yaml".to_owned();
-        context.ui.report(Event::StepStarted { number, of, action, cause });
-        let begun = tokio::time::Instant::now();
-        let pruned = forget(context, judged.repository, judged.going).await;
-        let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        context.ui.report(match &pruned {
-            Ok(_) => Event::StepDone { number, of, milliseconds },
-            Err(_) => Event::StepFailed { number, of },
-        });
-        pruned?
+        Removal::Marked
     };
+    let kept = judged.told.backups.len() - judged.going.len();
+    // Also when none goes: earlier runs may have left what nobody needs.
+    let action = match judged.going.len() as u64 {
+        0 => format!("free what no backup needs at {}", target.name),
+        going => format!("forget {} at {}", count(going, "backup"), target.name),
+    };
+    let cause = "backup.keep in autoodoo.yaml".to_owned();
+    context.ui.report(Event::StepStarted { number, of, action, cause });
+    let begun = tokio::time::Instant::now();
+    let pruned = forget(context, judged.repository, judged.going, removal).await;
+    let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    context.ui.report(match &pruned {
+        Ok(_) => Event::StepDone { number, of, milliseconds },
+        Err(_) => Event::StepFailed { number, of },
+    });
+    let pruned = pruned?;
     context.ui.result(&Done {
         event: "pruned",
         target: target.name.to_string(),
         forgotten: pruned.snapshots,
         kept: kept as u64,
         freed_bytes: pruned.freed,
+        marked_bytes: pruned.marked,
     })
 }
 
@@ -134,10 +143,26 @@ async fn forget<A: Adapters>(
     context: &Context<'_, A>,
     repository: Arc<Repository>,
     going: Vec<String>,
+    removal: Removal,
 ) -> Result<Pruned> {
     let progress = Arc::new(Progress::default());
     let shared = Arc::clone(&progress);
-    watched(context, &progress, Unit::Items, move || repository.prune(&going, &shared)).await
+    watched(context, &progress, Unit::Items, move || repository.prune(&going, removal, &shared)).await
+}
+
+/// Nobody but this site writes there, and this site's lock is ours.
+fn alone(loaded: &Loaded, target: &Target, hosts: &BTreeSet<String>) -> Result<()> {
+    let others: Vec<&str> =
+        hosts.iter().map(String::as_str).filter(|host| *host != loaded.site.name.as_str()).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "nothing was freed at target {}: it also has backups of {}, whose next one may be under way",
+        target.name,
+        others.join(", ")
+    ))
+    .hint("prune without `--now`: what nobody needs is freed by a prune 23 hours later"))
 }
 
 /// The rules' verdict at one target.
@@ -146,6 +171,8 @@ struct Judged {
     /// Full ids.
     going: Vec<String>,
     objection: Option<Objection>,
+    /// Whose backups are in the repository.
+    hosts: BTreeSet<String>,
     told: Judgement,
 }
 
@@ -153,14 +180,18 @@ async fn judge<A: Adapters>(context: &Context<'_, A>, loaded: &Loaded, target: &
     let repository = open(context, loaded, target).await?;
     let now = context.adapters.clock().now();
     let (keep, site) = (loaded.site.backup.keep, loaded.site.name.to_string());
+    let memory = loaded.dir.backups()?;
+    let last_run = memory.target(target).and_then(|memory| Some(memory.last_success.as_ref()?.time));
     let (reader, manifests) = (Arc::clone(&repository), Manifests::of(&loaded.dir));
-    let (verdicts, contents) = blocking(move || {
-        let verdicts = reader.judge(&keep, &site, now)?;
+    let (listing, verdicts, contents) = blocking(move || {
+        let (listing, verdicts) = (reader.snapshots()?, reader.judge(&keep, &site, now)?);
         let contents = contents(&reader, &manifests, &site)?;
-        Ok((verdicts, contents))
+        Ok((listing, verdicts, contents))
     })
     .await?;
-    Ok(weigh(repository, target, verdicts, &contents, now))
+    warn_of_the_future(context, loaded, target, &listing);
+    let hosts = listing.snapshots.into_iter().map(|snapshot| snapshot.host).collect();
+    Ok(Judged { hosts, ..weigh(repository, target, verdicts, &contents, now, last_run) })
 }
 
 /// What the site's backups hold, by full id. Blocks.
@@ -182,6 +213,7 @@ fn weigh(
     mut verdicts: Vec<Verdict>,
     contents: &BTreeMap<String, Option<Content>>,
     now: Timestamp,
+    last_run: Option<Timestamp>,
 ) -> Judged {
     let (kept, going) = weights(&verdicts, contents);
     if let Some(last) = spared(&kept, &going) {
@@ -191,14 +223,15 @@ fn weigh(
         }
     }
     let (kept, going) = weights(&verdicts, contents);
-    let objection = objection(&kept, &going, now);
+    let objection = objection(&kept, &going, now, last_run);
     let told = Judgement {
         event: "judged",
         target: target.name.to_string(),
         backups: verdicts.into_iter().map(|verdict| line(verdict, contents)).collect(),
         objection: objection.as_ref().map(ToString::to_string),
     };
-    Judged { repository, going: going.into_iter().map(|weight| weight.id).collect(), objection, told }
+    let going = going.into_iter().map(|weight| weight.id).collect();
+    Judged { repository, going, objection, hosts: BTreeSet::new(), told }
 }
 
 /// Those that stay and those that go.
@@ -257,7 +290,9 @@ fn agreed<A: Adapters>(
 fn unanswerable(refused: Failure, objection: &Objection) -> Failure {
     match objection {
         Objection::Future { .. } => {
-            refused.hint("set this machine's clock; while it is wrong, ages mean nothing")
+            refused.hint("set this machine's clock; while it is wrong, ages mean nothing").hint(
+                "if it is right, make a backup with `autoodoo backup`: then those of the future are left alone",
+            )
         }
         _ => refused
             .hint("make another backup with `autoodoo backup`, then prune again")
@@ -295,10 +330,16 @@ impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (target, kept) = (&self.target, count(self.kept, "backup"));
         match self.forgotten {
-            0 => write!(f, "{target}: nothing to forget, {kept} kept"),
-            forgotten => {
-                write!(f, "{target}: forgot {forgotten}, kept {kept}, freed {}", bytes(self.freed_bytes))
-            }
+            0 => write!(f, "{target}: nothing to forget, {kept} kept")?,
+            forgotten => write!(f, "{target}: forgot {forgotten}, kept {kept}")?,
         }
+        if self.forgotten > 0 || self.freed_bytes > 0 {
+            write!(f, ", freed {}", bytes(self.freed_bytes))?;
+        }
+        if self.marked_bytes > 0 {
+            let marked = bytes(self.marked_bytes);
+            write!(f, "; {marked} more will be freed by a prune after 23 h, or by `--now`")?;
+        }
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::opened::{blocking, open, pick, readable};
+use super::opened::{blocking, open, pick, readable, warn_of_the_future};
 use crate::cli::{CatArgs, LsArgs};
 use crate::command::site::{Loaded, load};
 use crate::command::{Adapters, Context};
@@ -100,7 +100,9 @@ async fn find<A: Adapters>(
     let repository = open(context, loaded, first).await?;
     let reader = Arc::clone(&repository);
     let listing = blocking(move || reader.snapshots()).await?;
-    let id = pick(&listing, loaded.site.name.as_str(), backup)?.id.clone();
+    warn_of_the_future(context, loaded, first, &listing);
+    let now = context.adapters.clock().now();
+    let id = pick(&listing, loaded.site.name.as_str(), backup, now)?.id.clone();
     Ok((repository, id))
 }
 

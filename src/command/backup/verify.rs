@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::opened::{LATEST, blocking, open, pick, readable, short, watched};
+use super::opened::{LATEST, blocking, open, pick, readable, short, warn_of_the_future, watched};
 use super::whole::{Examined, Sample, examine};
 use crate::backup::words::{bytes, count, duration, some};
 use crate::cli::VerifyArgs;
@@ -135,7 +135,8 @@ async fn locate<A: Adapters>(
                 continue;
             }
         };
-        match pick(&listing, loaded.site.name.as_str(), &args.backup) {
+        warn_of_the_future(context, loaded, &target, &listing);
+        match pick(&listing, loaded.site.name.as_str(), &args.backup, context.adapters.clock().now()) {
             Ok(snapshot) => {
                 let snapshot = snapshot.clone();
                 located.found.push(Found { target, repository, snapshot });
