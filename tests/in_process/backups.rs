@@ -166,7 +166,7 @@ impl Server {
             let stderr = "pg_dump: error: out of memory\n".to_owned();
             return ExecOutput { exit_code: 1, stdout, stderr };
         }
-        ExecOutput { exit_code: 0, stdout, stderr: "autoodoo: complete\n".to_owned() }
+        said(stdout + "autoodoo: complete")
     }
 
     /// Rows that stay are the same bytes every time.
