@@ -226,7 +226,7 @@ impl<A: Adapters> Exporting<'_, A> {
         }
         let mut odoo = cold::running(loaded, observed);
         odoo.extend(left_stopped);
-        let done = match cold::stop(loaded, engine, &odoo).await {
+        let done = match cold::stop(context, loaded, engine, &odoo).await {
             Ok(()) => self.at_one_moment(into).await,
             Err(failure) => Err(failure),
         };
