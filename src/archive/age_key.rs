@@ -67,11 +67,11 @@ fn parse_ssh(text: &str) -> Result<AgeKey> {
 fn not_a_recipient(text: &str) -> Failure {
     let failure = Failure::usage(format!("`{}` is no recipient of age", beginning(text)));
     let plugin = text.starts_with("age1") && text[4..].contains('1');
-    match plugin {
-        true => failure.hint("keys of age's plugins are not known here; use an X25519 key"),
-        false => failure
-            .hint("a recipient is age1… (`age-keygen -y KEYFILE`) or an ssh-ed25519 or ssh-rsa public key"),
-    }
+    failure.hint(if plugin {
+        "keys of age's plugins are not known here; use an X25519 key"
+    } else {
+        "a recipient is age1… (`age-keygen -y KEYFILE`) or an ssh-ed25519 or ssh-rsa public key"
+    })
 }
 
 /// Enough to know it again.

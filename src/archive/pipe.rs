@@ -106,7 +106,7 @@ fn unread() -> io::Error {
 
 /// Whether a writer failed only because its reader had gone.
 pub fn is_unread(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Unread>())
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Unread>)
 }
 
 #[cfg(test)]

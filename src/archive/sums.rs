@@ -24,11 +24,13 @@ impl Sums {
         }
         self.lines.extend_from_slice(digest.as_bytes());
         self.lines.extend_from_slice(b"  ");
-        name.iter().for_each(|byte| match byte {
-            b'\\' => self.lines.extend_from_slice(b"\\\\"),
-            b'\n' => self.lines.extend_from_slice(b"\\n"),
-            _ => self.lines.push(*byte),
-        });
+        for byte in name {
+            match byte {
+                b'\\' => self.lines.extend_from_slice(b"\\\\"),
+                b'\n' => self.lines.extend_from_slice(b"\\n"),
+                _ => self.lines.push(*byte),
+            }
+        }
         self.lines.push(b'\n');
     }
 

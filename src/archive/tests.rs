@@ -35,6 +35,7 @@ fn made(entries: impl IntoIterator<Item = io::Result<Entry>>) -> Made {
     Made(Mutex::new(entries.into_iter().chain([manifest]).collect()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as a source gives it")]
 fn entry(path: &str, size: Option<usize>, content: impl Read + Send + 'static) -> io::Result<Entry> {
     let size = size.map(|size| size as u64);
     let open = Box::new(|| Ok(Box::new(content) as Reader));
@@ -82,7 +83,8 @@ fn sizes(members: &BTreeMap<String, usize>) -> Vec<(&str, usize)> {
 #[test]
 fn only_what_is_longer_than_a_part_and_of_unknown_length_is_divided() {
     let zeros = |size: usize| io::repeat(0).take(size as u64);
-    let table: [(Option<usize>, usize, &[(&str, usize)]); 6] = [
+    type Parts = &'static [(&'static str, usize)];
+    let table: [(Option<usize>, usize, Parts); 6] = [
         (None, 0, &[("a", 0)]),
         (None, PART - 1, &[("a", PART - 1)]),
         (None, PART, &[("a.00000", PART)]),
@@ -191,7 +193,7 @@ fn a_reader_ends_only_where_the_export_is_whole() {
         Err(Failure::failed("the server went away"))
     });
     assert_eq!(failure.unwrap_err().to_string(), "the server went away");
-    let noise = Cursor::new((0..40_000_000_u64).map(|i| (i * i >> 7) as u8).collect::<Vec<_>>());
+    let noise = Cursor::new((0..40_000_000_u64).map(|i| ((i * i) >> 7).to_le_bytes()[0]).collect::<Vec<_>>());
     let failure = read(&made([entry("a", None, noise)]), &|_| Ok(0)).unwrap_err();
     assert_eq!(
         (failure.kind, failure.message.as_str()),

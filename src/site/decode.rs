@@ -79,14 +79,12 @@ impl Decoder {
         known: &'static [&'static str],
     ) -> (Section<'n>, Given<T>) {
         let path = join(&within.path, key);
-        match within.get(key) {
-            Some(entry) => self.group_or_value(&entry.value, entry.key_at, path, known),
-            None => {
-                let section = self.section(within, key, known);
-                let value = self.value(&section, known[0]);
-                (section, value)
-            }
+        if let Some(entry) = within.get(key) {
+            return self.group_or_value(&entry.value, entry.key_at, path, known);
         }
+        let section = self.section(within, key, known);
+        let value = self.value(&section, known[0]);
+        (section, value)
     }
 
     fn group_or_value<'n, T: FromStr<Err = Invalid>>(

@@ -195,3 +195,14 @@ fn a_key_ring_is_all_of_its_certificates() {
     one.import(&two.public());
     assert_eq!(one.certificates().unwrap().len(), 2);
 }
+
+/// As `backup setup` keeps those that were named one by one.
+#[test]
+fn armored_certificates_follow_each_other_once_the_armor_is_off() {
+    let (one, two) = (Gpg::with_key("future-default"), Gpg::with_key("rsa2048"));
+    let packets =
+        [one.public(), two.public()].map(|armored| Certificate::unarmored("a.asc", &armored).unwrap());
+    let together = packets.concat();
+    assert_eq!(Certificate::parse("both", &together, Timestamp::now()).unwrap().len(), 2);
+    assert_eq!(Certificate::unarmored("both", &together).unwrap(), together);
+}

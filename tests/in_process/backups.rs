@@ -680,6 +680,27 @@ fn odoo_is_started_again_also_by_a_run_that_fails() {
     assert!(!site.world.file("state/stopped-for-backup.json").exists());
 }
 
+/// Told twice to stop while Odoo was being stopped: it comes to its end all the same, and is started
+/// again. What another process has marked and runs by now is left alone.
+#[test]
+fn odoo_that_is_on_its_way_down_is_started_again() {
+    for (pid, restarted) in [(std::process::id(), true), (1, false)] {
+        let site = Site::new();
+        let running = site.world.containers();
+        let mark = format!(r#"{{"containers":["acme-odoo-a","acme-cron"],"pid":{pid}}}"#);
+        std::fs::write(site.world.file("state/stopped-for-backup.json"), mark).unwrap();
+        site.server.borrow_mut().databases.clear();
+        assert_eq!(site.run("backup").code, 1);
+        let calls = site.world.engine.calls().join("\n");
+        for container in ["acme-odoo-a", "acme-cron"] {
+            let at = |verb: &str| calls.find(&format!("{verb} {container}"));
+            assert_eq!(at("stop").is_some() && at("stop") < at("start"), restarted, "{pid}: {calls}");
+        }
+        assert_eq!(site.world.containers(), running);
+        assert!(!site.world.file("state/stopped-for-backup.json").exists());
+    }
+}
+
 #[test]
 fn two_backups_at_once_are_refused() {
     let site = Site::new();

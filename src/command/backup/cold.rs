@@ -23,6 +23,9 @@ const ANSWERS: u32 = 300;
 #[derive(Debug, Serialize, Deserialize)]
 struct Stopped {
     containers: Vec<String>,
+    /// The process that stopped them.
+    #[serde(default)]
+    pid: u32,
 }
 
 /// The site's containers in which Odoo runs now: those that serve and the one for scheduled actions.
@@ -34,11 +37,10 @@ pub fn running(loaded: &Loaded, observed: &Observed) -> Vec<String> {
 
 /// Those that a run which was cut off has stopped and not started again.
 pub fn left_stopped(loaded: &Loaded, observed: &Observed) -> Result<Vec<String>> {
+    let Some(bytes) = files::read_optional(&mark(loaded))? else { return Ok(Vec::new()) };
     // A mark that a crash tore says that something was stopped, and not what: all that stands still.
-    let stopped = files::read_optional(&mark(loaded))?
-        .map(|bytes| serde_json::from_slice(&bytes).ok().map(|Stopped { containers }| containers));
-    let Some(stopped) = stopped else { return Ok(Vec::new()) };
-    let meant = |name: &String| stopped.as_ref().is_none_or(|stopped| stopped.contains(name));
+    let stopped: Option<Stopped> = serde_json::from_slice(&bytes).ok();
+    let meant = |name: &String| stopped.as_ref().is_none_or(|stopped| stopped.containers.contains(name));
     let still = ours(loaded, observed).filter(|container| container.state == RunState::Exited);
     Ok(still.map(|container| container.name.clone()).filter(meant).collect())
 }
@@ -50,8 +52,13 @@ fn ours<'a>(loaded: &'a Loaded, observed: &'a Observed) -> impl Iterator<Item = 
     })
 }
 
-pub async fn stop<E: Engine>(loaded: &Loaded, engine: &E, containers: &[String]) -> Result<()> {
-    let stopped = Stopped { containers: containers.to_vec() };
+pub async fn stop<A: Adapters>(
+    command: &Command<'_, A>,
+    loaded: &Loaded,
+    engine: &A::Engine,
+    containers: &[String],
+) -> Result<()> {
+    let stopped = Stopped { containers: containers.to_vec(), pid: command.adapters.machine().pid };
     let text = serde_json::to_vec(&stopped).context("cannot write down what is stopped")?;
     files::write_atomic(&mark(loaded), &text, 0o600)?;
     // Scheduled actions first: what they have begun needs nobody else.
@@ -107,6 +114,10 @@ pub async fn start_what_stands_still<A: Adapters>(
         return Ok(());
     }
     let observed = loaded.observe(engine).await?;
+    for container in on_their_way_down(command, loaded, &observed)? {
+        engine.stop(&container, ODOO_GRACE).await?;
+    }
+    let observed = loaded.observe(engine).await?;
     let still = left_stopped(loaded, &observed)?;
     if still.is_empty() {
         return forget(loaded);
@@ -116,6 +127,23 @@ pub async fn start_what_stands_still<A: Adapters>(
         answers = answers(command, loaded, engine) => answers,
         () = command.adapters.interrupted() => Ok(()),
     }
+}
+
+/// Those that this process was stopping when it was told to leave at once. They run still, and nothing
+/// holds them up: only once they stand still can they be started.
+fn on_their_way_down<A: Adapters>(
+    command: &Command<'_, A>,
+    loaded: &Loaded,
+    observed: &Observed,
+) -> Result<Vec<String>> {
+    let bytes = files::read_optional(&mark(loaded))?.unwrap_or_default();
+    let stopped = serde_json::from_slice::<Stopped>(&bytes).ok();
+    let Some(stopped) = stopped.filter(|stopped| stopped.pid == command.adapters.machine().pid) else {
+        return Ok(Vec::new());
+    };
+    let mut running = running(loaded, observed);
+    running.retain(|name| stopped.containers.contains(name));
+    Ok(running)
 }
 
 fn is_marked(loaded: &Loaded) -> Result<bool> {

@@ -243,7 +243,7 @@ impl<A: Adapters> Exporting<'_, A> {
         let mut odoo = left_stopped;
         if self.subject.kind == BackupKind::Cold {
             odoo.extend(cold::running(loaded, observed));
-            cold::stop(loaded, engine, &odoo).await?;
+            cold::stop(self.site.context, loaded, engine, &odoo).await?;
         }
         self.at_one_moment(&odoo, into).await
     }

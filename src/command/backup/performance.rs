@@ -123,7 +123,7 @@ impl<'a, A: Adapters> Performance<'a, A> {
             Action::Sweep => self.sweep().await?,
             Action::StopOdoo { containers } => {
                 self.stopped.set(true);
-                cold::stop(self.loaded, self.engine, containers).await?;
+                cold::stop(self.context, self.loaded, self.engine, containers).await?;
             }
             Action::Capture { .. } => {
                 let beginning = Moment::begin(self.engine, self.subject, self.context.ui);

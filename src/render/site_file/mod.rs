@@ -257,6 +257,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a whole file")]
     fn the_file_explains_itself() {
         let file = site_file(&site("name: acme\ndomain: odoo.example.com\nusers: 10"));
         insta::assert_snapshot!(file, @r#"

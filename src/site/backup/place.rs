@@ -193,7 +193,7 @@ fn no_credentials(rest: &str) -> Result<(), Invalid> {
 fn holds_password(rest: &str) -> bool {
     let Some((before, _)) = rest.split_once('@') else { return false };
     let Some((_, after)) = before.split_once(':') else { return false };
-    !after.split_once('/').is_some_and(|(port, _)| port.parse::<Port>().is_ok())
+    after.split_once('/').is_none_or(|(port, _)| port.parse::<Port>().is_err())
 }
 
 /// RFC 3986, section 3.2: an IPv6 address stands in brackets.

@@ -202,13 +202,13 @@ mod tests {
 
     #[test]
     fn pieces_are_the_parts_in_order() {
-        let whole = Bytes::from_iter((0..3 * PIECE + 7).map(|at| u8::try_from(at % 251).unwrap_or(0)));
+        let whole: Bytes = (0..3 * PIECE + 7).map(|at| u8::try_from(at % 251).unwrap_or(0)).collect();
         let parts = [whole.slice(..5), Bytes::new(), whole.slice(5..2 * PIECE), whole.slice(2 * PIECE..)];
         let mut joined = Vec::new();
         for (offset, piece) in pieces(&parts) {
             assert_eq!(offset, joined.len() as u64);
             assert!(piece.iter().map(Bytes::len).sum::<usize>() <= PIECE);
-            piece.iter().for_each(|part| joined.extend_from_slice(part));
+            joined.extend(piece.iter().flatten());
         }
         assert!(joined == whole);
     }
