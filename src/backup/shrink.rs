@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn new_damage_keeps_what_is_whole_and_old_damage_keeps_nothing() {
         let old = damaged(weight(8, 100), &["acme/aa/1"]);
-        assert_eq!(said(&[damaged(weight(0, 100), &["acme/aa/1"])], &[old.clone()]), "");
+        assert_eq!(said(&[damaged(weight(0, 100), &["acme/aa/1"])], std::slice::from_ref(&old)), "");
         let newest = damaged(weight(0, 100), &["acme/aa/1", "acme/bb/2"]);
         insta::assert_snapshot!(said(&[newest], &[old]), @"the newest backup day0 lacks 1 attachment that may be whole in day8, which would go: acme/bb/2");
     }

@@ -174,7 +174,7 @@ impl<'a> Check<'a> {
         for pack in &self.packs {
             match there.get(&pack.name) {
                 None => {
-                    self.broken(&pack.name, format!("pack {} is missing ({} bytes)", pack.name, pack.size))
+                    self.broken(&pack.name, format!("pack {} is missing ({} bytes)", pack.name, pack.size));
                 }
                 Some(size) if *size != pack.size => {
                     let sentence = format!("pack {} has {size} bytes instead of {}", pack.name, pack.size);
