@@ -80,10 +80,11 @@ fn sizes(members: &BTreeMap<String, usize>) -> Vec<(&str, usize)> {
     members.iter().map(|(name, size)| (name.as_str(), *size)).collect()
 }
 
+type Parts = &'static [(&'static str, usize)];
+
 #[test]
 fn only_what_is_longer_than_a_part_and_of_unknown_length_is_divided() {
     let zeros = |size: usize| io::repeat(0).take(size as u64);
-    type Parts = &'static [(&'static str, usize)];
     let table: [(Option<usize>, usize, Parts); 6] = [
         (None, 0, &[("a", 0)]),
         (None, PART - 1, &[("a", PART - 1)]),

@@ -27,16 +27,13 @@ fn child(at: &Path, seed: Option<u64>) -> Child {
 fn victim() {
     let place = std::env::var(PLACE).expect("it is started by the other tests");
     let repository = opened(Path::new(&place));
-    match std::env::var(SEED).unwrap().parse() {
-        Ok(seed) => {
-            saved(&repository, &Files::made_of(seed, SCALE));
-        }
-        Err(_) => {
-            let mut snapshots = repository.snapshots().unwrap().snapshots;
-            snapshots.pop().expect("there is a backup");
-            let forget: Vec<String> = snapshots.into_iter().map(|snapshot| snapshot.id).collect();
-            repository.prune(&forget, Removal::Marked, &Arc::default()).unwrap();
-        }
+    if let Ok(seed) = std::env::var(SEED).unwrap().parse() {
+        saved(&repository, &Files::made_of(seed, SCALE));
+    } else {
+        let mut snapshots = repository.snapshots().unwrap().snapshots;
+        snapshots.pop().expect("there is a backup");
+        let forget: Vec<String> = snapshots.into_iter().map(|snapshot| snapshot.id).collect();
+        repository.prune(&forget, Removal::Marked, &Arc::default()).unwrap();
     }
 }
 
