@@ -29,7 +29,7 @@ pub enum BackupCommand {
     Ls(LsArgs),
     /// Write one file of a backup to standard output
     Cat(CatArgs),
-    /// Make a target ready: key, host key, repository; safe to repeat
+    /// Make a target ready: key, host key, recipients, repository; safe to repeat
     Setup(SetupArgs),
     /// The recovery kit: what is needed to read the backups without this server
     #[command(subcommand)]
