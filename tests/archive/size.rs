@@ -27,7 +27,7 @@ fn measure(what: &str, source: &Made, recipients: &Recipients) {
     let export = Export { source, subject: &subject(), recipients, watch: &|_| Ok(()) };
     let written = export.write_to("nowhere", io::sink()).unwrap();
     let (seconds, peak) = (began.elapsed().as_secs_f64(), peak());
-    let megabytes = written.bytes as f64 / 1e6;
+    let megabytes = f64::from(u32::try_from(written.bytes / 1_000_000).unwrap());
     println!("{what}: {:.0} MB/s, at most {} MB of memory", megabytes / seconds, peak >> 20);
     assert!(written.bytes >= SIZE, "{}", written.bytes);
     assert!(peak < LIMIT, "{what}: {peak} bytes");
@@ -69,8 +69,8 @@ fn memory_stays_flat() {
         let program = std::env::current_exe().unwrap();
         let output =
             Command::new(program).args(["--exact", &test, "--ignored", "--nocapture"]).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && text.contains("1 passed"), "{text}");
-        print!("{}", text.lines().filter(|line| line.contains("MB/s")).collect::<Vec<_>>().join("\n"));
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        print!("{}", said.lines().filter(|line| line.contains("MB/s")).collect::<Vec<_>>().join("\n"));
     }
 }

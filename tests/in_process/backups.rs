@@ -35,12 +35,19 @@ struct Database {
     attachments: BTreeMap<String, u64>,
 }
 
+/// Happens whenever a database is dumped.
+type OnDump = Rc<RefCell<Option<Box<dyn Fn()>>>>;
+
+fn sha1_hex(bytes: &[u8]) -> String {
+    Sha1::digest(bytes).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
 /// A site that is up, with its data.
 struct Site {
     world: World,
     server: Rc<RefCell<Server>>,
     /// What happens when a dump begins.
-    on_dump: Rc<RefCell<Option<Box<dyn Fn()>>>>,
+    on_dump: OnDump,
 }
 
 const END: &str = "autoodoo: end of answer\n";
@@ -55,7 +62,7 @@ impl Site {
         world.edit("backup:\n", &format!("backup:\n{backup}"));
         let world = world.brought_up();
         let server: Rc<RefCell<Server>> = Rc::default();
-        let on_dump: Rc<RefCell<Option<Box<dyn Fn()>>>> = Rc::default();
+        let on_dump = OnDump::default();
         let (answering, dumping) = (Rc::clone(&server), Rc::clone(&on_dump));
         *world.script.borrow_mut() = Some(Box::new(move |_, exec| {
             let ours = exec.env.get("PGAPPNAME").is_some_and(|name| name.starts_with("autoodoo:"));
@@ -89,7 +96,7 @@ impl Site {
     }
 
     fn attach(&self, content: &str) -> String {
-        let hash: String = Sha1::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = sha1_hex(content.as_bytes());
         let name = format!("{}/{hash}", &hash[..2]);
         let path = self.attachment(&name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -116,7 +123,7 @@ impl Site {
 
     fn json(&self, line: &str) -> Value {
         let ran = self.run(&format!("--json {line}"));
-        let last = ran.data.lines().filter(|line| !line.contains("\"event\":\"progress\"")).last();
+        let last = ran.data.lines().rfind(|line| !line.contains("\"event\":\"progress\""));
         serde_json::from_str(last.unwrap_or_default()).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
     }
 
@@ -173,9 +180,7 @@ impl Server {
     fn dump(&self, database: &str) -> String {
         let mut text = "PGDMP".to_owned();
         for row in 0..self.databases[database].rows {
-            let hash: String =
-                Sha1::digest(row.to_le_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-            writeln!(text, "{row} {hash}").unwrap();
+            writeln!(text, "{row} {}", sha1_hex(&row.to_le_bytes())).unwrap();
         }
         text
     }
@@ -313,9 +318,10 @@ fn files_below(root: &Path) -> Vec<String> {
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => directories.push(path),
-                false => found.push(path.strip_prefix(root).unwrap().display().to_string()),
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                found.push(path.strip_prefix(root).unwrap().display().to_string());
             }
         }
     }

@@ -15,8 +15,8 @@ const S3: &str = "s3://s3.example.com/acme-backup";
 fn with_targets(urls: &[&str]) -> World {
     let world = World::with_site();
     let root = world.root().display().to_string();
-    let lines: String =
-        urls.iter().map(|url| format!("    - {}\n", url.replace("./", &format!("{root}/")))).collect();
+    let line = |url: &&str| format!("    - {}\n", url.replace("./", &format!("{root}/")));
+    let lines = urls.iter().map(line).collect::<Vec<_>>().concat();
     world.edit("  # to:\n", &format!("  to:\n{lines}  # to:\n"));
     world
 }

@@ -325,15 +325,15 @@ impl World {
     }
 
     pub fn run(&self, line: &str) -> Ran {
-        self.run_into(line, Paper::default())
+        self.run_into(line, &Paper::default())
     }
 
     /// Whoever reads standard output goes away after so many bytes.
     pub fn run_cut(&self, line: &str, bytes: usize) -> Ran {
-        self.run_into(line, Paper(Rc::default(), Some(bytes)))
+        self.run_into(line, &Paper(Rc::default(), Some(bytes)))
     }
 
-    fn run_into(&self, line: &str, data: Paper) -> Ran {
+    fn run_into(&self, line: &str, data: &Paper) -> Ran {
         let talk = Paper::default();
         let output = Output {
             data: Box::new(data.clone()),
@@ -348,7 +348,7 @@ impl World {
             tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let code = runtime.block_on(autoodoo::run(words, self, output));
         let text = |paper: &Paper| String::from_utf8_lossy(&paper.0.borrow()).into_owned();
-        Ran { code, data: text(&data), talk: text(&talk) }
+        Ran { code, data: text(data), talk: text(&talk) }
     }
 
     /// The clock goes on, or back.
