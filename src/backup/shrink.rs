@@ -34,7 +34,7 @@ pub struct Weight {
 pub struct Content {
     pub bytes: u64,
     pub rows: u64,
-    pub databases: u64,
+    pub databases: BTreeSet<String>,
     /// Attachments that were missing or altered on the server: `database/aa/SHA-1`.
     pub damaged: BTreeSet<String>,
 }
@@ -49,7 +49,7 @@ impl Content {
         Content {
             bytes: manifest.bytes,
             rows: manifest.rows(),
-            databases: manifest.databases.len() as u64,
+            databases: manifest.databases.iter().map(|database| database.name.clone()).collect(),
             damaged: damaged.collect(),
         }
     }
@@ -70,6 +70,8 @@ pub enum Objection {
     Unreadable { id: String },
     /// It lacks attachments that one about to go still has.
     Lacking { newest: String, going: String, names: Vec<String> },
+    /// It has nothing of a database that is in one about to go.
+    Gone { newest: String, going: String, databases: Vec<String> },
     /// It is less than half of one about to go.
     Shrunk { newest: String, going: String, what: Vec<Shrunk> },
 }
@@ -85,7 +87,7 @@ impl Objection {
     /// Whether a person may say that it is meant so.
     #[must_use]
     pub fn is_answerable(&self) -> bool {
-        matches!(self, Objection::Lacking { .. } | Objection::Shrunk { .. })
+        matches!(self, Objection::Lacking { .. } | Objection::Gone { .. } | Objection::Shrunk { .. })
     }
 }
 
@@ -126,16 +128,22 @@ pub fn objection(
     let known = going.iter().filter_map(|weight| Some((weight, weight.content.as_ref()?)));
     known
         .clone()
-        .find_map(|(weight, before)| shrunk(newest, content, weight, before))
+        .find_map(|(weight, before)| gone(newest, content, weight, before))
+        .or_else(|| known.clone().find_map(|(weight, before)| shrunk(newest, content, weight, before)))
         .or_else(|| known.into_iter().find_map(|(weight, before)| lacking(newest, content, weight, before)))
 }
 
+fn gone(newest: &Weight, now: &Content, going: &Weight, before: &Content) -> Option<Objection> {
+    let databases: Vec<String> = before.databases.difference(&now.databases).cloned().collect();
+    (!databases.is_empty()).then(|| Objection::Gone {
+        newest: newest.id.clone(),
+        going: going.id.clone(),
+        databases,
+    })
+}
+
 fn shrunk(newest: &Weight, now: &Content, going: &Weight, before: &Content) -> Option<Objection> {
-    let pairs = [
-        ("bytes", now.bytes, before.bytes),
-        ("rows", now.rows, before.rows),
-        ("databases", now.databases, before.databases),
-    ];
+    let pairs = [("bytes", now.bytes, before.bytes), ("rows", now.rows, before.rows)];
     let what: Vec<Shrunk> = pairs
         .into_iter()
         .filter(|(_, now, before)| now.saturating_mul(2) < *before)
@@ -183,6 +191,11 @@ impl fmt::Display for Objection {
                 },
                 some(names, NAMED)
             ),
+            Objection::Gone { newest, going, databases } => write!(
+                f,
+                "the newest backup {newest} has no database {}, which is in {going}, which would go",
+                some(databases, NAMED)
+            ),
             Objection::Shrunk { newest, going, what } => {
                 let what: Vec<String> = what.iter().map(ToString::to_string).collect();
                 write!(
@@ -206,7 +219,12 @@ mod tests {
     const NOW: Timestamp = Timestamp::constant(1_780_000_000, 0);
 
     fn weight(days: i64, rows: u64) -> Weight {
-        let content = Content { bytes: rows * 1_000_000, rows, databases: 2, damaged: BTreeSet::new() };
+        let content = Content {
+            bytes: rows * 1_000_000,
+            rows,
+            databases: BTreeSet::from(["acme".to_owned(), "shop".to_owned()]),
+            damaged: BTreeSet::new(),
+        };
         let time = NOW - SignedDuration::from_hours(24 * days);
         Weight { id: format!("day{days}"), time, content: Some(content) }
     }
@@ -241,8 +259,8 @@ mod tests {
         assert!(objection.is_answerable());
         insta::assert_snapshot!(objection, @"the newest backup day0 holds less than half of day8, which would go: 49 MB instead of 100 MB, 49 rows instead of 100");
         let mut newest = weight(0, 100);
-        newest.content.as_mut().unwrap().databases = 0;
-        insta::assert_snapshot!(said(&[newest], &[weight(8, 100)]), @"the newest backup day0 holds less than half of day8, which would go: 0 databases instead of 2");
+        newest.content.as_mut().unwrap().databases.remove("shop");
+        insta::assert_snapshot!(said(&[newest], &[weight(8, 100)]), @"the newest backup day0 has no database shop, which is in day8, which would go");
     }
 
     /// Also when the rules would have the newest one go, as after the clock went back.

@@ -170,7 +170,12 @@ fn a_lock_of_restic_stops_pruning() {
 
 fn wait_for_a_file_in(directory: &Path) {
     let deadline = Instant::now() + Duration::from_mins(1);
-    while std::fs::read_dir(directory).unwrap().next().is_none() {
+    // It is written under another name first.
+    let is_there = || {
+        let files = std::fs::read_dir(directory).unwrap();
+        files.map(|file| file.unwrap().file_name()).any(|name| name.len() == 64)
+    };
+    while !is_there() {
         assert!(Instant::now() < deadline, "nothing comes into {}", directory.display());
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -73,9 +74,12 @@ pub async fn cmd_prune<A: Adapters>(context: &Context<'_, A>, args: &PruneArgs) 
     let (loaded, _lock) = load_locked(context, "backup prune")?;
     let targets = readable(&loaded, args.target.as_deref())?;
     let of = targets.len();
-    let mut failures = Vec::new();
+    let (mut failures, progress) = (Vec::new(), Arc::new(Progress::default()));
     for (number, target) in (1..).zip(targets) {
-        let pruned = prune(context, &loaded, &target, args, (number, of)).await;
+        if progress.stop.load(Relaxed) {
+            break;
+        }
+        let pruned = prune(context, &loaded, &target, args, &progress, (number, of)).await;
         failures.extend(pruned.err().map(|failure| (target.name.to_string(), failure)));
     }
     ended(failures)
@@ -101,6 +105,7 @@ async fn prune<A: Adapters>(
     loaded: &Loaded,
     target: &Target,
     args: &PruneArgs,
+    progress: &Arc<Progress>,
     (number, of): (usize, usize),
 ) -> Result<()> {
     let judged = judge(context, loaded, target).await?;
@@ -122,7 +127,7 @@ async fn prune<A: Adapters>(
     let cause = "backup.keep in autoodoo.yaml".to_owned();
     context.ui.report(Event::StepStarted { number, of, action, cause });
     let begun = tokio::time::Instant::now();
-    let pruned = forget(context, judged.repository, judged.going, removal).await;
+    let pruned = forget(context, judged.repository, judged.going, removal, progress).await;
     let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     context.ui.report(match &pruned {
         Ok(_) => Event::StepDone { number, of, milliseconds },
@@ -144,10 +149,10 @@ async fn forget<A: Adapters>(
     repository: Arc<Repository>,
     going: Vec<String>,
     removal: Removal,
+    progress: &Arc<Progress>,
 ) -> Result<Pruned> {
-    let progress = Arc::new(Progress::default());
-    let shared = Arc::clone(&progress);
-    watched(context, &progress, Unit::Items, move || repository.prune(&going, removal, &shared)).await
+    let shared = Arc::clone(progress);
+    watched(context, progress, Unit::Items, move || repository.prune(&going, removal, &shared)).await
 }
 
 /// Nobody but this site writes there, and this site's lock is ours.
